@@ -1,0 +1,44 @@
+# Everything runs in .venv, which is made once and again when what it is made of changes.
+#
+#   make demo    the embedded benchmark, offline, with its leaderboard
+#   make test    the tests (`make test PYTEST_ARGS="-m slow"` for the slow ones)
+#   make check   format, lint and types
+#
+# Another interpreter: make demo PYTHON=python3.12
+
+PYTHON ?= python3
+PYTEST_ARGS ?=
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet -c constraints.txt
+
+.PHONY: demo test check clean
+
+demo: .venv/.installed
+	$(BIN)/saetransfer run demo --out runs/demo
+	$(BIN)/saetransfer leaderboard runs/demo --out runs/demo/LEADERBOARD.md
+
+test: .venv/.installed-dev
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: .venv/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
+
+clean:
+	rm -rf .venv build dist *.egg-info
+
+# torch comes first and alone: the other packages then find it and do not pull in a second build of it.
+.venv/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+	  echo "saetransfer needs Python 3.10 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1)." \
+	    "Name another one: make PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(PIP) torch
+	$(PIP) -e .
+	@touch $@
+
+.venv/.installed-dev: .venv/.installed
+	$(PIP) -e '.[test,dev]'
+	@touch $@

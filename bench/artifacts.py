@@ -1,0 +1,61 @@
+"""The content-addressed cache: things that cost time and follow from their key alone.
+
+An artifact is a folder whose name is the hash of everything that made it. It is written elsewhere and renamed, so it is
+either there whole or not at all; of two processes that make the same one, the first wins and the second's is dropped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ..leaderboard.record import canonical_json
+
+_KEY = "key.json"
+
+
+def default_folder() -> Path:
+    """`$SAETRANSFER_CACHE`, or `saetransfer` in the user's cache folder."""
+    if chosen := os.environ.get("SAETRANSFER_CACHE"):
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "saetransfer"
+
+
+class Artifacts:
+    """The artifacts below one folder."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def find(self, key: Mapping[str, Any]) -> Path | None:
+        """The folder of the artifact with that key, if it is there."""
+        folder = self.folder(key)
+        return folder if (folder / _KEY).is_file() else None
+
+    @contextmanager
+    def create(self, key: Mapping[str, Any]) -> Iterator[Path]:
+        """An empty folder to fill; it becomes the artifact when the context ends without an exception."""
+        final = self.folder(key)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=".new-", dir=final.parent))
+        try:
+            yield folder
+            (folder / _KEY).write_text(canonical_json(key), encoding="utf-8")
+            try:
+                folder.rename(final)
+            except OSError:
+                if not (final / _KEY).is_file():
+                    raise
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def folder(self, key: Mapping[str, Any]) -> Path:
+        """Where the artifact with that key belongs."""
+        digest = hashlib.sha256(canonical_json(key).encode()).hexdigest()[:32]
+        return self._root / str(key["kind"]) / digest

@@ -1,0 +1,120 @@
+"""The command line. Heavy imports happen inside commands, so that `--help` answers at once.
+
+Exit codes: 0 fine, 2 a mistake in the command or a file, 3 some cells failed, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="saetransfer",
+    help="What becomes of a sparse autoencoder when its language model is pruned or quantised.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+USAGE, CELLS_FAILED, INTERRUPTED = 2, 3, 130
+
+
+class Rerun(str, Enum):
+    """Which cells to run again."""
+
+    MISSING = "missing"
+    FAILED = "failed"
+    ALL = "all"
+
+
+class Listed(str, Enum):
+    """What `list` can list."""
+
+    MODELS = "models"
+    COMPRESSORS = "compressors"
+    SAES = "saes"
+    TEXTS = "texts"
+    TASKS = "tasks"
+    METRICS = "metrics"
+    SUITES = "suites"
+
+
+@app.command()
+def run(
+    suite: Annotated[str, typer.Argument(help="Name of a suite that ships (see `list suites`), or a .yaml file.")],
+    out: Annotated[Path | None, typer.Option(help="Folder for the records. [default: runs/<suite>]")] = None,
+    only: Annotated[
+        str | None, typer.Option(help="Only cells that match, e.g. '*/wanda-*/*' or 'native'. Dense cells they need stay.")
+    ] = None,
+    rerun: Annotated[Rerun, typer.Option(help="Which cells to run: those without a record, also failed ones, or all.")] = (
+        Rerun.MISSING
+    ),
+    jobs: Annotated[int, typer.Option(min=1, help="States at a time, each in a process of its own.")] = 1,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ... [default: cuda where there is one]")] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the suite, e.g. data.tokens=4096.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
+) -> None:
+    """Run a suite: every model x compressor x SAE; ends with the board. Again does only what is missing."""
+    from . import commands
+
+    raise typer.Exit(
+        commands.run(
+            suite, out=out, only=only, rerun=rerun.value, slots=jobs, device=device, overrides=overrides or [],
+            dry_run=dry_run,
+        )
+    )
+
+
+@app.command("list")
+def list_(
+    what: Annotated[Listed | None, typer.Argument(help="What to list; all of it if left out.")] = None,
+) -> None:
+    """What the registry holds, a line each, and whether it can run here."""
+    from . import listing
+
+    listing.show([what.value] if what else [item.value for item in Listed])
+
+
+@app.command()
+def show(record: Annotated[Path, typer.Argument(help="A record: one .json file below cells/.")]) -> None:
+    """One cell, readable."""
+    from . import commands
+
+    commands.show(record)
+
+
+@app.command()
+def leaderboard(
+    folders: Annotated[list[Path], typer.Argument(help="Folders that `run` wrote records to.")],
+    out: Annotated[Path, typer.Option(help="Markdown file to write.")] = Path("LEADERBOARD.md"),
+) -> None:
+    """A board in Markdown from the records of one or more runs."""
+    from . import commands
+
+    commands.leaderboard(folders, out)
+
+
+def main() -> None:
+    """Entry point of the `saetransfer` command: a user's mistake is one message and exit code 2."""
+    try:
+        app()
+    except ValueError as error:
+        # The errors of the four folders that are a user's to mend all derive from ValueError; others are ours.
+        if not _is_users(error):
+            raise
+        sys.stderr.write(f"saetransfer: {error}\n")
+        sys.exit(USAGE)
+
+
+def _is_users(error: ValueError) -> bool:
+    from ..leaderboard.errors import RecordError
+    from ..registry.errors import RegistryError
+    from .errors import UsageError
+
+    return isinstance(error, UsageError | RegistryError | RecordError)

@@ -1,0 +1,78 @@
+"""What `saetransfer list` prints: everything a suite can name, a line each, and whether it can run here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from ..registry import models, texts
+from ..registry.compressors import shelf
+from ..registry.saes import cards as sae_cards
+from ..tasks import shelf as tasks
+from . import suite
+
+Row = tuple[str, ...]
+
+
+def show(kinds: Sequence[str]) -> None:
+    """Print the lists of those kinds."""
+    console = Console()
+    for kind in kinds:
+        head, rows = _LISTS[kind]
+        table = Table(*head, box=None, pad_edge=False, title=kind if len(kinds) > 1 else None, title_justify="left")
+        for row in rows():
+            table.add_row(*row)
+        console.print(table, highlight=False)
+
+
+def _models() -> Iterator[Row]:
+    yield "microworld", "ships with saetransfer", "the embedded model: small, offline, its truth known"
+    for name, card in models.cards().items():
+        yield name, f"{card.hub} ({card.dtype})", card.summary
+
+
+def _compressors() -> Iterator[Row]:
+    for entry in shelf.listings():
+        calibration = "calibration" if entry.needs_calibration else "-"
+        yield entry.name, entry.tier or "-", calibration, entry.missing or "yes", entry.summary
+
+
+def _saes() -> Iterator[Row]:
+    for name, card in sae_cards.CARDS.items():
+        yield name, card.model, card.summary
+
+
+def _texts() -> Iterator[Row]:
+    yield "microworld", "ships with saetransfer", "stories of a small world, made as they are asked for"
+    for name, card in texts.cards().items():
+        yield name, str(card.hub), card.summary
+
+
+def _tasks() -> Iterator[Row]:
+    for task in tasks.TASKS.values():
+        yield task.name, str(task.version), f"{len(task.metrics)} metrics"
+
+
+def _metrics() -> Iterator[Row]:
+    arrows = {True: "higher", False: "lower", None: "-"}
+    for metric in tasks.metrics().values():
+        yield metric.name, metric.unit, arrows[metric.higher_is_better], metric.definition, metric.source
+
+
+def _suites() -> Iterator[Row]:
+    for name, file in suite.shipped().items():
+        yield name, str(yaml.safe_load(file.read_text(encoding="utf-8")).get("description", "")).strip()
+
+
+_LISTS: dict[str, tuple[Row, Callable[[], Iterator[Row]]]] = {
+    "models": (("name", "where", "what"), _models),
+    "compressors": (("name", "tier", "needs", "runs here", "what"), _compressors),
+    "saes": (("name", "model", "what"), _saes),
+    "texts": (("name", "where", "what"), _texts),
+    "tasks": (("name", "version", "what"), _tasks),
+    "metrics": (("name", "unit", "better", "definition", "source"), _metrics),
+    "suites": (("name", "what"), _suites),
+}

@@ -1,0 +1,279 @@
+"""From a suite to states and cells: every name looked up, every cell with its id, before anything is run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from functools import cached_property
+from typing import Any
+
+from ..leaderboard.record import Labels, cell_id_of
+from ..registry import models, texts
+from ..registry.compressors import shelf
+from ..registry.compressors.method import Compressor
+from ..registry.errors import RegistryError, unknown
+from ..registry.models import Model
+from ..registry.saes.entry import SaeEntry
+from ..registry.saes.resolve import resolve as resolve_sae
+from ..registry.texts import Role, Text
+from ..tasks.shelf import TASKS
+from ..tasks.task import Task
+from .suite import Definition, Place, Suite, SuiteFile
+
+DENSE = "dense"
+
+
+@dataclass(frozen=True)
+class CellPlan:
+    """One cell: an SAE on a state."""
+
+    labels: Labels
+    sae: SaeEntry
+    prepend_bos: bool
+    spec: dict[str, Any]
+
+    @cached_property
+    def cell_id(self) -> str:
+        """Hash of the spec."""
+        return cell_id_of(self.spec)
+
+    @property
+    def path(self) -> str:
+        """`model/compressor/sae`, what `--only` matches."""
+        return f"{self.labels.model}/{self.labels.compressor}/{self.labels.sae}"
+
+
+@dataclass(frozen=True)
+class StatePlan:
+    """One state and its cells: a job."""
+
+    model: Model
+    compressor: Compressor
+    cells: tuple[CellPlan, ...]
+
+    @property
+    def name(self) -> str:
+        """`model/compressor`."""
+        return f"{self.model.name}/{self.compressor.name}"
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether this is the state that the others are compared with."""
+        return not self.compressor.steps
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A suite with every name looked up. The dense state of a model comes before its other states."""
+
+    suite: Suite
+    evaluation: Text
+    calibration: Text
+    training: Text
+    tasks: tuple[Task, ...]
+    states: tuple[StatePlan, ...]
+
+    @property
+    def cells(self) -> list[CellPlan]:
+        """All cells, state by state."""
+        return [cell for state in self.states for cell in state.cells]
+
+    def dense_of(self, state: StatePlan) -> StatePlan:
+        """The dense state of that state's model."""
+        return next(other for other in self.states if other.is_dense and other.model.name == state.model.name)
+
+    def sae_identity(self, entry: SaeEntry, prepend_bos: bool) -> dict[str, Any]:
+        """What identifies an SAE on a given state: its entry, and the texts that made it."""
+        used = [ancestor for ancestor in lineage(entry) if ancestor.on is not None]
+        identity: dict[str, Any] = {"entry": entry.identity()}
+        if any(ancestor.source == "trained" for ancestor in used):
+            context = self.suite.data.context
+            identity["training"] = {**self.training.identity("training"), "context": context, "bos": prepend_bos}
+        if any(ancestor.source == "pruned" for ancestor in used):
+            identity["calibration"] = self.calibration_identity(prepend_bos)
+        return identity
+
+    def calibration_identity(self, prepend_bos: bool) -> dict[str, Any]:
+        """What identifies the calibration windows."""
+        settings = self.suite.data.calibration
+        context = settings.context or self.suite.data.context
+        identity = self.calibration.identity("calibration")
+        return {**identity, "sequences": settings.sequences, "context": context, "bos": prepend_bos}
+
+
+def lineage(entry: SaeEntry) -> list[SaeEntry]:
+    """An SAE and those that it is made from."""
+    return [entry, *(lineage(entry.base) if entry.base is not None else [])]
+
+
+def make(source: SuiteFile) -> Plan:
+    """The plan of a suite.
+
+    Raises:
+        UsageError: a name that is not known, a file that is not there, an SAE that does not fit; with file and line.
+    """
+    return _Planner(source).plan()
+
+
+def select(plan: Plan, pattern: str) -> Plan:
+    """The plan with only the cells whose `model/compressor/sae` matches, and the dense cells they are compared with.
+
+    Args:
+        pattern: a shell pattern (`*/wanda-*/*`); without a slash it may match any one of the three names.
+    """
+    chosen = [cell for cell in plan.cells if _matches(cell, pattern)]
+    compared = {(cell.labels.model, cell.labels.sae) for cell in chosen}
+
+    def kept(state: StatePlan, cell: CellPlan) -> bool:
+        return cell in chosen or (state.is_dense and (cell.labels.model, cell.labels.sae) in compared)
+
+    states = (
+        replace(state, cells=tuple(cell for cell in state.cells if kept(state, cell))) for state in plan.states
+    )
+    return replace(plan, states=tuple(state for state in states if state.cells))
+
+
+def _matches(cell: CellPlan, pattern: str) -> bool:
+    if "/" in pattern:
+        return fnmatchcase(cell.path, pattern)
+    return any(fnmatchcase(name, pattern) for name in cell.path.split("/"))
+
+
+class _Planner:
+    """Looks up the names of one suite and says where in the file a mistake stands."""
+
+    def __init__(self, source: SuiteFile) -> None:
+        self._source = source
+        self._suite = source.suite
+
+    def plan(self) -> Plan:
+        evaluation, calibration, training = self._texts()
+        tasks = tuple(self._task(index, name) for index, name in enumerate(self._suite.tasks))
+        found = [self._located(("models", i), models.resolve, d) for i, d in enumerate(self._suite.models)]
+        self._refuse_twice("models", [model.name for model in found])
+        compressors = self._compressors()
+        partial = Plan(self._suite, evaluation, calibration, training, tasks, ())
+        states = tuple(
+            StatePlan(model, compressor, self._cells(partial, model, compressor, saes))
+            for model in found
+            for saes in [self._saes(model)]
+            for compressor in compressors
+        )
+        return replace(partial, states=states)
+
+    def _located(self, place: Place, resolve: Any, definition: Definition, **arguments: Any) -> Any:
+        try:
+            return resolve(definition, folder=self._source.folder, **arguments)
+        except RegistryError as error:
+            raise self._source.mistake(place, str(error)) from error
+
+    def _texts(self) -> tuple[Text, Text, Text]:
+        data = self._suite.data
+        alone = data.calibration.text is not None and data.training.text is not None
+        evaluation = self._located(("data", "text"), texts.resolve, data.text, divided=not alone)
+        others = []
+        for section in ("calibration", "training"):
+            own = getattr(data, section).text
+            place = ("data", section, "text")
+            others.append(evaluation if own is None else self._located(place, texts.resolve, own, divided=False))
+        return evaluation, others[0], others[1]
+
+    def _task(self, index: int, name: str) -> Task:
+        if name not in TASKS:
+            raise self._source.mistake(("tasks", index), str(unknown("task", name, TASKS)))
+        return TASKS[name]
+
+    def _compressors(self) -> list[Compressor]:
+        named: dict[str, Compressor] = {}
+        for index, definition in enumerate(self._suite.compressors):
+            compressor = self._located(("compressors", index), shelf.resolve, definition, named=named)
+            if compressor.name in named:
+                self._refuse_twice("compressors", [*named, compressor.name])
+            named[compressor.name] = compressor
+        dense = [compressor for compressor in named.values() if not compressor.steps]
+        dense = dense[:1] or [self._located(("compressors",), shelf.resolve, DENSE, named={})]
+        return [*dense, *(compressor for compressor in named.values() if compressor.steps)]
+
+    def _saes(self, model: Model) -> list[SaeEntry]:
+        self._check_context(model)
+        named: dict[str, SaeEntry] = {}
+        for index, definition in enumerate(self._suite.saes):
+            own, only_for = _for_model(definition)
+            if only_for is not None and only_for != model.name:
+                self._check_model_name(("saes", index, "model"), only_for)
+                continue
+            entry = self._located(("saes", index), resolve_sae, own, named=named, config=model.config)
+            if entry.name in named:
+                self._refuse_twice("saes", [*named, entry.name])
+            named[entry.name] = entry
+        return list(named.values())
+
+    def _check_model_name(self, place: Place, name: str) -> None:
+        known = [d if isinstance(d, str) else str(d.get("name")) for d in self._suite.models]
+        if name not in known:
+            raise self._source.mistake(place, str(unknown("model of this suite", name, known)))
+
+    def _check_context(self, model: Model) -> None:
+        longest = getattr(model.config, "max_position_embeddings", None)
+        for place, context in (
+            (("data", "context"), self._suite.data.context),
+            (("data", "calibration", "context"), self._suite.data.calibration.context or 0),
+        ):
+            if longest is not None and context > longest:
+                message = f"windows of {context} positions do not fit model '{model.name}', which takes {longest}."
+                raise self._source.mistake(place, message)
+
+    def _refuse_twice(self, key: str, names: Sequence[str]) -> None:
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                raise self._source.mistake((key, index), f"'{name}' is there twice; give one another name.")
+
+    def _cells(
+        self, plan: Plan, model: Model, compressor: Compressor, saes: Sequence[SaeEntry]
+    ) -> tuple[CellPlan, ...]:
+        return tuple(self._cell(plan, model, compressor, entry) for entry in saes)
+
+    def _cell(self, plan: Plan, model: Model, compressor: Compressor, entry: SaeEntry) -> CellPlan:
+        data = self._suite.data
+        bos = entry.prepend_bos if data.prepend_bos is None else data.prepend_bos
+        spec: dict[str, Any] = {
+            "model": model.identity,
+            "compressor": compressor.identity,
+            "calibration": plan.calibration_identity(calibration_bos(data)) if compressor.needs_calibration else None,
+            "sae": plan.sae_identity(entry, bos),
+            "site": entry.site.name,
+            "data": {
+                "text": plan.evaluation.identity("evaluation"),
+                "tokens": data.tokens,
+                "context": data.context,
+                "bos": bos,
+            },
+            "tasks": {task.name: {"version": task.version} for task in plan.tasks},
+            "seed": self._suite.seed,
+        }
+        labels = Labels(
+            suite=self._suite.name,
+            model=model.name,
+            compressor=compressor.name,
+            sae=entry.name,
+            sae_source=entry.source,
+        )
+        return CellPlan(labels, entry, bos, spec)
+
+
+def calibration_bos(data: Any) -> bool:
+    """Whether the sequences that compressors see begin with BOS: they do unless the suite says otherwise."""
+    return True if data.prepend_bos is None else data.prepend_bos
+
+
+def _for_model(definition: Definition) -> tuple[Definition, str | None]:
+    """An SAE's definition without the key `model`, and the model it is for; None for all models of the suite."""
+    if isinstance(definition, Mapping) and "model" in definition:
+        return {key: value for key, value in definition.items() if key != "model"}, str(definition["model"])
+    return definition, None
+
+
+def text_of(plan: Plan, role: Role) -> Text:
+    """The text that plays a role."""
+    return {"evaluation": plan.evaluation, "calibration": plan.calibration, "training": plan.training}[role]

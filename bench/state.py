@@ -1,0 +1,223 @@
+"""One state, from start to end: load, compress, verify, read, measure, a record for each of its cells.
+
+The one place where anything that goes wrong becomes a record: an exception before the measuring concerns all cells of
+the state, one in the making of an SAE concerns the cells of that SAE.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel
+
+from ..leaderboard.record import Failure, Measurement, Record
+from ..registry import models
+from ..registry.compressors.method import compress
+from ..registry.compressors.outcome import NotCompressed
+from ..registry.compressors.snapshot import DenseSnapshot
+from ..registry.compressors.verify import verify
+from ..registry.errors import Impossible
+from ..registry.saes import build
+from ..registry.saes.build import Built
+from ..registry.windows import Windows
+from ..tasks.estimate import estimate
+from ..tasks.perplexity import DENSE_CELL
+from ..tasks.task import Sums
+from . import environment
+from .artifacts import Artifacts
+from .job import CellDone, Event, Job, PairedSums, PhaseStarted, Progress
+from .measure import Subject, measure
+from .plan import CellPlan, Plan, StatePlan, make
+from .profiling import Stopwatch
+from .reading import Reading, read
+from .supply import Supply
+
+def run(job: Job, emit: Callable[[Event], None]) -> None:
+    """Measure a state; every wanted cell ends in a record, whatever happens."""
+    torch.manual_seed(job.source.suite.seed)
+    plan = make(job.source)
+    state = next(state for state in plan.states if state.name == job.name)
+    _StateRun(job, plan, state, emit).run()
+
+
+@dataclass
+class _Outcome:
+    """What is known of a state so far; goes into the record of each of its cells."""
+
+    compression: dict[str, Any] | None = None
+    done: set[str] = field(default_factory=set)
+    """SAEs whose record is out."""
+
+
+class _StateRun:
+    def __init__(self, job: Job, plan: Plan, state: StatePlan, emit: Callable[[Event], None]) -> None:
+        self._job = job
+        self._plan = plan
+        self._state = state
+        self._emit = emit
+        self._watch = Stopwatch(lambda phase: emit(PhaseStarted(phase)), job.device)
+        self._supply = Supply(plan, state, Artifacts(job.cache))
+        self._outcome = _Outcome()
+        self._wanted = [cell for cell in state.cells if cell.labels.sae in job.saes]
+        self._environment = environment.describe(job.device) | {
+            "seed": plan.suite.seed,
+            "command": job.command,
+        }
+
+    def run(self) -> None:
+        """Everything that can fail for all cells at once, then the cells by the BOS convention of their SAEs."""
+        prepared = [cell for cell in self._state.cells if cell.labels.sae in self._job.prepare]
+        with self._failing(self._wanted):
+            model = self._compressed()
+            for bos in (True, False):
+                wanted = [cell for cell in self._wanted if cell.prepend_bos == bos]
+                others = [cell for cell in prepared if cell.prepend_bos == bos and cell not in wanted]
+                if wanted or others:
+                    self._measure_all(model, bos, wanted, others)
+
+    def _compressed(self) -> PreTrainedModel:
+        """The state's model, compressed and verified."""
+        state, supply = self._state, self._supply
+        if missing := state.compressor.missing():
+            raise Impossible(missing)
+        with self._watch.phase("load"):
+            model = models.load(state.model, self._job.device)
+            calibration = supply.calibration()
+        with DenseSnapshot(model, calibration.windows[0][None]) as snapshot:
+            if not state.is_dense:
+                with self._watch.phase("compress"):
+                    model = compress(model, state.compressor, calibration)
+            with self._watch.phase("verify"):
+                try:
+                    realised = verify(model, snapshot, state.compressor.promise)
+                except NotCompressed as error:
+                    if error.realised is not None:
+                        self._outcome.compression = error.realised.to_json()
+                    raise
+        self._outcome.compression = realised.to_json()
+        return model
+
+    def _measure_all(
+        self, model: PreTrainedModel, bos: bool, wanted: Sequence[CellPlan], others: Sequence[CellPlan]
+    ) -> None:
+        """Read the text once, make the SAEs, measure all cells of one BOS convention."""
+        text = self._supply.evaluation(bos)
+        with tempfile.TemporaryDirectory(prefix="saetransfer-reading-") as name:
+            folder = Path(name)
+            with self._watch.phase("read"):
+                places = sorted({cell.sae.site for cell in wanted})
+                reading = read(model, text, places, folder, self._progress)
+            if self._state.is_dense:
+                self._supply.keep_dense_reading(bos, folder)
+            supplied = self._supply_saes(model, bos, [*wanted, *others])
+            ready = [cell for cell in wanted if cell.labels.sae in supplied]
+            if ready:
+                with self._failing(ready):
+                    self._measure(model, reading, text, ready, supplied)
+
+    def _supply_saes(self, model: PreTrainedModel, bos: bool, cells: Sequence[CellPlan]) -> dict[str, Built]:
+        supplied: dict[str, Built] = {}
+        for cell in cells:
+            with self._failing([cell]), self._watch.phase(f"sae {cell.labels.sae}"):
+                supplied[cell.labels.sae] = self._supply.sae(cell.sae, bos, model, self._progress)
+        return supplied
+
+    def _measure(
+        self,
+        model: PreTrainedModel,
+        reading: Reading,
+        text: Windows,
+        cells: Sequence[CellPlan],
+        supplied: Mapping[str, Built],
+    ) -> None:
+        bos = cells[0].prepend_bos
+        with self._watch.phase("measure"):
+            dense = None if self._state.is_dense else self._supply.dense_reading(bos, text)
+            subjects = [Subject(cell.labels.sae, cell.sae.site, supplied[cell.labels.sae].sae) for cell in cells]
+            counted = measure(model, reading, dense, subjects, self._plan.tasks, self._progress)
+        for cell in cells:
+            self._report(cell, counted[cell.labels.sae], supplied[cell.labels.sae])
+
+    def _report(self, cell: CellPlan, counted: Mapping[str, Sums], supplied: Built) -> None:
+        """Values and intervals of one cell, as its record."""
+        own = {
+            name: values
+            for task in self._plan.tasks
+            for name, values in counted[task.name].by_unit.items()
+            if name in task.paired
+        }
+        reference = own if self._state.is_dense else _arrays(self._job.dense_sums.get(cell.labels.sae, {}))
+        taken_over = {DENSE_CELL + name: values for name, values in reference.items()}
+        figures: dict[str, Measurement] = {}
+        for task in self._plan.tasks:
+            sums = counted[task.name]
+            by_unit = {**sums.by_unit, **taken_over}
+            found = estimate(task.metrics, by_unit, sums.constants, self._plan.suite.seed)
+            for metric in task.metrics:
+                value = found[metric.name]
+                n = int(sums.by_unit[metric.counted].sum())
+                figures[metric.name] = Measurement(
+                    value=value.value, unit=metric.unit, ci=value.ci, n=n, reason=value.reason
+                )
+        per_document = {name: values.tolist() for name, values in own.items()}
+        self._finish(cell, "ok", metrics=figures, per_document=per_document, supplied=supplied)
+
+    def _finish(
+        self,
+        cell: CellPlan,
+        status: Literal["ok", "failed", "skipped"],
+        *,
+        metrics: Mapping[str, Measurement] | None = None,
+        per_document: Mapping[str, list[float]] | None = None,
+        supplied: Built | None = None,
+        error: Failure | None = None,
+    ) -> None:
+        names = {f"sae {other.labels.sae}" for other in self._state.cells} - {f"sae {cell.labels.sae}"}
+        self._outcome.done.add(cell.labels.sae)
+        record = Record(
+            cell_id=cell.cell_id,
+            status=status,
+            created_at=environment.now(),
+            labels=cell.labels,
+            spec=cell.spec,  # type: ignore[arg-type]  # pydantic makes the Spec
+            compression=self._outcome.compression,
+            sae=None if supplied is None else build.facts(supplied.sae) | {"cost": asdict(supplied.cost)},
+            metrics=dict(metrics or {}),
+            per_document=dict(per_document or {}),
+            phases=[phase for phase in self._watch.phases if phase.name not in names],
+            environment=self._environment,
+            error=error,
+        )
+        self._emit(CellDone(record))
+
+    @contextmanager
+    def _failing(self, cells: Sequence[CellPlan]) -> Iterator[None]:
+        """Turn an exception into the records of those cells that have none yet."""
+        try:
+            yield
+        except Exception as error:  # the one place: whatever a method, a library or a file does wrong is a result
+            status: Literal["failed", "skipped"] = "skipped" if isinstance(error, Impossible) else "failed"
+            failure = Failure(
+                phase=self._watch.current,
+                type=type(error).__name__,
+                message=str(error) or type(error).__name__,
+                traceback=None if status == "skipped" else traceback.format_exc(),
+            )
+            for cell in cells:
+                if cell.labels.sae not in self._outcome.done:
+                    self._finish(cell, status, error=failure)
+
+    def _progress(self, fraction: float) -> None:
+        self._emit(Progress(fraction))
+
+
+def _arrays(sums: PairedSums) -> dict[str, np.ndarray]:
+    return {name: np.asarray(values, np.float64) for name, values in sums.items()}

@@ -1,0 +1,223 @@
+"""A suite: the YAML file that names what is crossed into a grid, checked, with the place of every mistake.
+
+Only the form is checked here (keys, types); `plan` looks up the names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from ..registry.errors import unknown
+from ..registry.mistakes import unknown_key
+from . import yaml_file
+from .errors import UsageError
+
+Definition = str | dict[str, Any]
+"""A name of the registry, or an inline definition."""
+
+Place = tuple[str | int, ...]
+"""Where in the file something stands: keys and positions from the top."""
+
+
+def _whole_number(value: Any) -> Any:
+    """YAML 1.2 readers and humans write 200_000; PyYAML reads some forms of it as text."""
+    return int(value) if isinstance(value, str) and value.replace("_", "").isdigit() else value
+
+
+Count = Annotated[int, BeforeValidator(_whole_number), Field(ge=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Calibration(_Section):
+    """What compressors, and SAE pruning, look at."""
+
+    text: Definition | None = None
+    """None: the part of the evaluation text that is set aside for calibration."""
+    sequences: Count = 128
+    context: Count | None = None
+    """Positions of a sequence at most; None: as in evaluation."""
+
+
+class Training(_Section):
+    """What SAEs are trained on."""
+
+    text: Definition | None = None
+    """None: the part of the evaluation text that is set aside for training."""
+
+
+class Data(_Section):
+    """Texts and how they are cut."""
+
+    text: Definition
+    tokens: Count = 16_384
+    """Tokens to evaluate on at most (BOS not counted)."""
+    context: Annotated[int, BeforeValidator(_whole_number), Field(ge=4)] = 128
+    """Positions of a window at most, BOS included."""
+    prepend_bos: bool | None = None
+    """Whether windows begin with BOS; None: as each SAE was trained."""
+    calibration: Calibration = Calibration()
+    training: Training = Training()
+
+
+class Suite(_Section):
+    """A grid: every model x every compressor x every SAE, measured by every task."""
+
+    name: Annotated[str, Field(min_length=1)]
+    description: str = ""
+    models: Annotated[list[Definition], Field(min_length=1)]
+    compressors: Annotated[list[Definition], Field(min_length=1)]
+    saes: Annotated[list[Definition], Field(min_length=1)]
+    tasks: Annotated[list[str], Field(min_length=1)] = ["reconstruction", "perplexity"]
+    data: Data
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+@dataclass(frozen=True)
+class SuiteFile:
+    """A suite with the file it came from, for relative paths and for messages."""
+
+    suite: Suite
+    file: Path
+    text: str
+
+    @property
+    def folder(self) -> Path:
+        """What relative paths in the suite are relative to."""
+        return self.file.parent
+
+    def mistake(self, place: Place, message: str) -> UsageError:
+        """The error for something at that place of the file."""
+        return UsageError(_located(self.file, self.text, place, message))
+
+
+def shipped() -> dict[str, Path]:
+    """The suites that come with the package, by name."""
+    folder = Path(str(resources.files(__package__) / "suites"))
+    return {file.stem: file for file in sorted(folder.glob("*.yaml"))}
+
+
+def load(name_or_file: str, overrides: Sequence[str] = ()) -> SuiteFile:
+    """The suite of that name or file, with `KEY=VALUE` overrides (dotted keys, values in YAML).
+
+    Raises:
+        UsageError: no such suite, no YAML, an unknown key, a wrong type; with file and line.
+    """
+    file = _find(name_or_file)
+    try:
+        text = file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{file} is not UTF-8 text: {error}.") from error
+    content = _parse(file, text)
+    if not isinstance(content, dict):
+        got = "nothing" if content is None else type(content).__name__
+        raise UsageError(f"{file}: a suite is a mapping with the keys {', '.join(Suite.model_fields)}; got {got}.")
+    for override in overrides:
+        _set(content, override)
+    try:
+        suite = Suite(**{str(key): value for key, value in content.items()})
+    except ValidationError as error:
+        raise UsageError("\n".join(_sentences(file, text, error))) from None
+    return SuiteFile(suite, file, text)
+
+
+def _find(name_or_file: str) -> Path:
+    known = shipped()
+    if name_or_file in known:
+        return known[name_or_file]
+    file = Path(name_or_file)
+    if file.is_file():
+        return file.resolve()
+    if file.suffix in (".yaml", ".yml") or len(file.parts) > 1:
+        raise UsageError(f"There is no suite file {name_or_file}.")
+    raise UsageError(str(unknown("suite", name_or_file, known, "A suite of your own: give its .yaml file.")))
+
+
+def _parse(file: Path, text: str) -> Any:
+    try:
+        return yaml_file.parse(text)
+    except yaml.MarkedYAMLError as error:
+        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise UsageError(f"{file}{line}: no YAML: {error.problem}.") from error
+    except yaml.YAMLError as error:
+        raise UsageError(f"{file}: no YAML: {error}.") from error
+    except RecursionError as error:
+        raise UsageError(f"{file}: nested too deeply to be a suite.") from error
+
+
+def _set(content: dict[str, Any], override: str) -> None:
+    key, found, value = override.partition("=")
+    if not found or not key:
+        raise UsageError(f"--set takes KEY=VALUE, for example --set data.tokens=4096; got '{override}'.")
+    *parents, last = key.split(".")
+    target: Any = content
+    for part in parents:
+        target = _step(target, part, override)
+    try:
+        parsed = yaml_file.parse(value)
+    except yaml.YAMLError as error:
+        raise UsageError(f"--set {override}: the value is no YAML.") from error
+    if isinstance(target, list):
+        _step(target, last, override)
+        target[int(last)] = parsed
+    elif isinstance(target, dict):
+        target[last] = parsed
+    else:
+        raise UsageError(f"--set {override}: '{last}' is no part of {target!r}.")
+
+
+def _step(target: Any, part: str, override: str) -> Any:
+    if isinstance(target, dict):
+        return target.setdefault(part, {})
+    if isinstance(target, list):
+        if part.isdigit() and int(part) < len(target):
+            return target[int(part)]
+        raise UsageError(f"--set {override}: '{part}' is no position in a list of {len(target)} (counted from 0).")
+    raise UsageError(f"--set {override}: there is nothing below {target!r} that '{part}' could name.")
+
+
+def _sentences(file: Path, text: str, error: ValidationError) -> Iterator[str]:
+    """One located sentence a mistake; of a union's alternatives, only the first says what is wrong."""
+    seen: set[Place] = set()
+    for detail in error.errors():
+        place = tuple(part for part in detail["loc"] if part not in ("str", "dict[str,any]"))
+        if place in seen:
+            continue
+        seen.add(place)
+        yield _located(file, text, place, _sentence(detail, place))
+
+
+def _sentence(detail: Any, place: Place) -> str:
+    if detail["type"] == "extra_forbidden":
+        return unknown_key(str(place[-1]), list(_section_at(place[:-1]).model_fields))
+    if detail["type"] == "missing":
+        return f"key '{place[-1]}' is missing."
+    if detail["type"] in ("string_type", "dict_type"):
+        return f"expected a name or a mapping (an inline definition), got {detail['input']!r}."
+    message = detail["msg"].removeprefix("Value error, ")
+    return f"{message[0].lower()}{message[1:]}; got {detail['input']!r}."
+
+
+def _section_at(place: Place) -> type[BaseModel]:
+    sections: dict[Place, type[BaseModel]] = {
+        ("data",): Data,
+        ("data", "calibration"): Calibration,
+        ("data", "training"): Training,
+    }
+    return sections.get(place, Suite)
+
+
+def _located(file: Path, text: str, place: Place, message: str) -> str:
+    """`file:line (key): message`; the line is that of the deepest part of the place that the file has."""
+    name = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).lstrip(".")
+    line = yaml_file.line_of(text, place)
+    return f"{file}{f':{line}' if line else ''}{f' ({name})' if name else ''}: {message}"

@@ -1,0 +1,182 @@
+"""What a job needs beside its model: windows of text, trained and pruned SAEs, the reading of the dense state.
+
+SAEs that are made, and dense readings, live in the artifact cache; whoever needs one first makes it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from ..registry import sites, texts, windows
+from ..registry.calibration import Calibration
+from ..registry.models import load_tokenizer
+from ..registry.saes import build
+from ..registry.saes.build import Built, Cost
+from ..registry.saes.entry import SaeEntry
+from ..registry.windows import Windows
+from .artifacts import Artifacts
+from .plan import Plan, StatePlan, calibration_bos
+from .reading import HIDDEN, Reading, max_positions, open_array
+
+
+_COST = "cost.json"
+
+
+class Supply:
+    """Supplies one state of a plan."""
+
+    def __init__(self, plan: Plan, state: StatePlan, artifacts: Artifacts) -> None:
+        self._plan = plan
+        self._state = state
+        self._artifacts = artifacts
+
+    @cached_property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The model's tokenizer."""
+        return load_tokenizer(self._state.model)
+
+    def evaluation(self, prepend_bos: bool) -> Windows:
+        """The windows that figures are measured on."""
+        data, text = self._plan.suite.data, self._plan.evaluation
+        return windows.collect(
+            text.documents("evaluation"),
+            self.tokenizer,
+            tokens=data.tokens,
+            context=data.context,
+            prepend_bos=prepend_bos,
+            windows_are_units=text.is_one_document,
+        )
+
+    def calibration(self) -> Calibration:
+        """The sequences that compressors see."""
+        return Calibration(self._calibration_windows(calibration_bos(self._plan.suite.data)).tokens)
+
+    def _calibration_windows(self, prepend_bos: bool) -> Windows:
+        settings, data = self._plan.suite.data.calibration, self._plan.suite.data
+        cut = windows.cut(
+            self._plan.calibration.documents("calibration"),
+            self.tokenizer,
+            settings.context or data.context,
+            prepend_bos,
+        )
+        taken = tuple(window for _, window in itertools.islice(cut, settings.sequences))
+        return Windows(taken, tuple(0 for _ in taken), windows.special_ids(self.tokenizer))
+
+    def reading_key(self, prepend_bos: bool) -> dict[str, Any]:
+        """Key of the dense reading: what was run on what, and by what, since last digits differ between the latter."""
+        data = self._plan.suite.data
+        text = self._plan.evaluation.identity("evaluation")
+        return {
+            "kind": "reading",
+            "model": self._state.model.identity,
+            "data": {"text": text, "tokens": data.tokens, "context": data.context, "bos": prepend_bos},
+            "torch": torch.__version__,
+        }
+
+    def dense_reading(self, prepend_bos: bool, text: Windows) -> Reading:
+        """The final hidden states of the dense model.
+
+        Raises:
+            LookupError: the dense state, which is run before all others, has not left it.
+        """
+        folder = self._artifacts.find(self.reading_key(prepend_bos))
+        if folder is None:
+            raise LookupError(f"There is no reading of the dense {self._state.model.name}: see why its cells failed.")
+        shape = (text.n_positions, self._state.model.config.hidden_size)
+        dtype = getattr(torch, self._state.model.dtype)
+        return Reading(text, {HIDDEN: open_array(folder / f"{HIDDEN}.bin", shape, dtype)})
+
+    def has_dense_reading(self, prepend_bos: bool) -> bool:
+        """Whether the dense model need not be run for other states."""
+        return self._artifacts.find(self.reading_key(prepend_bos)) is not None
+
+    def keep_dense_reading(self, prepend_bos: bool, reading_folder: Path) -> None:
+        """Hand the final hidden states of the dense model over to the states that are compared with it."""
+        if not self.has_dense_reading(prepend_bos):
+            with self._artifacts.create(self.reading_key(prepend_bos)) as folder:
+                (reading_folder / f"{HIDDEN}.bin").rename(folder / f"{HIDDEN}.bin")
+
+    def sae_key(self, entry: SaeEntry, prepend_bos: bool) -> dict[str, Any]:
+        """Key of an SAE that is made: its own identity, the model, and the state where it depends on that."""
+        state = self._state
+        compressor: dict[str, Any] = {"steps": [], "calibration": None}
+        if entry.depends_on_state and not state.is_dense:
+            seen = self._plan.calibration_identity(calibration_bos(self._plan.suite.data))
+            compressor = {
+                "steps": state.compressor.identity,
+                "calibration": seen if state.compressor.needs_calibration else None,
+            }
+        return {
+            "kind": "sae",
+            "model": state.model.identity,
+            "compressor": compressor,
+            "sae": self._plan.sae_identity(entry, prepend_bos),
+        }
+
+    def is_made(self, entry: SaeEntry, prepend_bos: bool) -> bool:
+        """Whether an SAE needs no more work than loading, itself and what it is made from."""
+        here = entry.on is None or self._artifacts.find(self.sae_key(entry, prepend_bos)) is not None
+        return here and (entry.base is None or self.is_made(entry.base, prepend_bos))
+
+    def sae(
+        self, entry: SaeEntry, prepend_bos: bool, model: PreTrainedModel, progress: Callable[[float], None]
+    ) -> Built:
+        """An SAE: loaded, or made from the activations of `model`, which is this state, and kept.
+
+        Raises:
+            LookupError: an SAE made on the dense state is wanted on another state, and has not been made.
+        """
+        if entry.on is None:
+            return self._make(entry, prepend_bos, model, progress)
+        key = self.sae_key(entry, prepend_bos)
+        if self._artifacts.find(key) is None:
+            if entry.on == "dense" and not self._state.is_dense:
+                raise LookupError(f"SAE '{entry.name}' is made on the dense state: see why its cell there failed.")
+            made = self._make(entry, prepend_bos, model, progress)
+            with self._artifacts.create(key) as folder:
+                build.save(made.sae, folder)
+                (folder / _COST).write_text(json.dumps(asdict(made.cost)), encoding="utf-8")
+        kept = self._artifacts.folder(key)
+        cost = Cost(**json.loads((kept / _COST).read_text(encoding="utf-8")))
+        return Built(build.load_folder(kept, str(model.device)), cost)
+
+    def _make(
+        self, entry: SaeEntry, prepend_bos: bool, model: PreTrainedModel, progress: Callable[[float], None]
+    ) -> Built:
+        base = None if entry.base is None else self.sae(entry.base, prepend_bos, model, progress).sae
+        return build.make(
+            entry,
+            base_sae=base,
+            activations=lambda: self._activations(entry, prepend_bos, model),
+            device=str(model.device),
+            progress=progress,
+            metadata=build.describe(entry, model.config, self._state.model.name),
+        )
+
+    def _activations(
+        self, entry: SaeEntry, prepend_bos: bool, model: PreTrainedModel
+    ) -> Iterator[Float[Tensor, "token channel"]]:
+        """Valid activations at the site: of the calibration windows, or, to train on, of the training text without end."""
+        if entry.source == "pruned":
+            parts: Iterator[Windows] = iter([self._calibration_windows(prepend_bos)])
+        else:
+            documents = texts.endless(self._plan.training, "training")
+            context = self._plan.suite.data.context
+            parts = windows.stream(documents, self.tokenizer, context=context, prepend_bos=prepend_bos)
+        for part in parts:
+            for batch in part.batches(max_positions(model)):
+                with torch.inference_mode():
+                    found = sites.read(model, batch.tokens.to(model.device), entry.site)
+                # A clone made outside inference mode, since training differentiates through what is read here.
+                yield found[batch.valid.to(found.device)].clone()

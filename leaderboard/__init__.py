@@ -1,0 +1,1 @@
+"""What is shown: records and the boards made of them. Knows nothing of the other folders."""

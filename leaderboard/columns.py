@@ -1,0 +1,107 @@
+"""The columns of a board: which figures stand there, under which heading, and what a reader is told about them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from .figures import NO_VALUE, figure, share, size
+from .record import Record
+
+GAP = "perplexity.transfer_gap"
+"""The primary metric: what sorts a section and where the best stands out."""
+L0 = "reconstruction.l0"
+
+
+class Definition(NamedTuple):
+    """What a board says about a metric."""
+
+    unit: str
+    """`1` for a ratio, otherwise `nats`, `bytes`, ..."""
+    higher_is_better: bool | None
+    """None where neither direction is better."""
+    text: str
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column between the names and the status."""
+
+    title: str
+    priority: int
+    """1 for what a table is not a table without; columns of the highest number go first where room is short."""
+    show: Callable[[Record], str]
+    metric: str | None = None
+    """The metric that stands in it, if it is one."""
+
+    def is_empty(self, records: Iterable[Record]) -> bool:
+        """Whether the column would hold nothing but dashes."""
+        return all(self.show(record) == NO_VALUE for record in records)
+
+
+def _metric(name: str, title: str, priority: int) -> Column:
+    return Column(title, priority, lambda record: figure(record.metrics.get(name)), name)
+
+
+def _compression(record: Record) -> str:
+    """What the compressor did to the matrices it was given: share of zeros, bits a weight."""
+    facts = record.compression or {}
+    sparsity, bits = _number(facts, "sparsity"), _number(facts, "effective_bits")
+    parts = [share(sparsity)] if sparsity is not None and sparsity >= 0.005 else []
+    parts += [f"{bits:.3g} bits"] if bits is not None else []
+    return ", ".join(parts) or NO_VALUE
+
+
+def _size(kind: str) -> Callable[[Record], str]:
+    def show(record: Record) -> str:
+        sizes = (record.compression or {}).get("bytes")
+        size_bytes = _number(sizes, kind)
+        return NO_VALUE if size_bytes is None else size(size_bytes, _number(sizes, "dense"))
+
+    return show
+
+
+def _number(facts: Any, key: str) -> float | None:
+    """A number from a part of a record whose fields are open."""
+    value = facts.get(key) if isinstance(facts, Mapping) else None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return float(value) if math.isfinite(value) else None
+
+
+COLUMNS = (
+    Column("compression", 4, _compression),
+    _metric(GAP, "transfer gap", 1),
+    _metric("perplexity.ce_model_increase", "model CE increase", 3),
+    _metric("perplexity.ce_splice_increase", "splice CE increase", 3),
+    _metric("perplexity.loss_recovered_zero", "loss recovered", 5),
+    _metric("reconstruction.explained_variance", "explained variance", 2),
+    _metric(L0, "L0", 2),
+    Column("size", 4, _size("theoretical")),
+    Column("size held", 6, _size("actual")),
+)
+TASKS = tuple(sorted({column.metric.split(".")[0] for column in COLUMNS if column.metric}))
+"""Tasks whose versions and parameters must agree within a table."""
+EXPLANATIONS = {
+    "compression": "share of zeros among the weights of the compressed matrices, and effective bits for each of them, "
+    "scales and indices included",
+    "size": "bytes of the state's weights in the smallest layout that holds them, and their share of the dense model's",
+    "size held": "bytes of the weights as they lay in memory during the measurement",
+}
+"""Meanings of the columns that are no metrics."""
+
+
+def header(column: Column, records: Iterable[Record], definitions: Mapping[str, Definition]) -> str:
+    """A column's heading: title, unit, and an arrow that points to the better side."""
+    if column.metric is None:
+        return column.title
+    unit, higher_is_better, _ = definitions.get(column.metric) or Definition(_unit(column.metric, records), None, "")
+    arrow = "" if higher_is_better is None else " ↑" if higher_is_better else " ↓"
+    return f"{column.title}{'' if unit == '1' else f' ({unit})'}{arrow}"
+
+
+def _unit(metric: str, records: Iterable[Record]) -> str:
+    units = sorted({record.metrics[metric].unit for record in records if metric in record.metrics})
+    return "/".join(units) or "1"

@@ -1,0 +1,196 @@
+"""The record of one cell: everything that is known about one SAE on one state.
+
+Strict JSON: no NaN or Infinity; a value that is not known is `null` beside its reason. Reading tolerates keys that it
+does not know (a later minor addition) and refuses a newer `schema_version`; building a record forbids anything
+undeclared, so that nothing that was measured is dropped in silence.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, NoReturn
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from .errors import RecordError
+
+SCHEMA_VERSION = 1
+ID_LENGTH = 16
+"""Hexadecimal digits of a cell id: 64 bits, a collision in a million cells has a chance of 3e-8."""
+
+CellId = Annotated[str, StringConstraints(pattern=rf"^[0-9a-f]{{{ID_LENGTH}}}$")]
+UtcTime = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)$")]
+
+
+class Part(BaseModel):
+    """Common settings of all parts of a record."""
+
+    # pydantic would write infinite numbers in open fields as null; left as they are, `to_json` refuses them.
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, ser_json_inf_nan="constants")
+
+
+class Labels(Part):
+    """Names for people. They never enter the cell id."""
+
+    suite: str
+    model: str
+    compressor: str
+    sae: str
+    sae_source: str
+    """`pretrained`, `trained`, `finetuned`, `pruned` or `random`."""
+
+
+class Spec(Part):
+    """Everything that can change a quality figure, and nothing else: the cell id is its hash."""
+
+    model: dict[str, Any]
+    compressor: list[dict[str, Any]]
+    """One entry a step of the chain; empty for the dense state."""
+    calibration: dict[str, Any] | None = None
+    """Identity of the calibration text, where the compressor reads one."""
+    sae: dict[str, Any]
+    site: str
+    data: dict[str, Any]
+    tasks: dict[str, Any]
+    seed: int
+
+
+class Measurement(Part):
+    """One figure of one cell."""
+
+    value: float | None
+    unit: str
+    ci: tuple[float, float] | None = None
+    """95 % interval, or None where none can be given."""
+    n: int | None = None
+    """How many tokens (or examples) stand behind the value."""
+    reason: str | None = None
+    """Why there is no value, or no interval."""
+
+
+class Phase(Part):
+    """Cost of one phase of a run."""
+
+    name: str
+    seconds: float
+    peak_rss_bytes: int | None = None
+    peak_cuda_bytes: int | None = None
+
+
+class Failure(Part):
+    """Why a cell has no figures."""
+
+    phase: str
+    type: str
+    message: str
+    traceback: str | None = None
+
+
+class Record(Part):
+    """One cell, as it stands in its file."""
+
+    schema_version: int = SCHEMA_VERSION
+    cell_id: CellId
+    status: Literal["ok", "failed", "skipped"]
+    created_at: UtcTime
+    """UTC, ISO 8601."""
+    labels: Labels
+    spec: Spec
+    compression: dict[str, Any] | None = None
+    sae: dict[str, Any] | None = None
+    """What the SAE turned out to be: widths, architecture, parameters, training cost."""
+    metrics: dict[str, Measurement] = Field(default_factory=dict)
+    per_document: dict[str, list[float]] = Field(default_factory=dict)
+    """Sums over the tokens of each document (or group of documents in a long text): what a paired comparison needs."""
+    phases: list[Phase] = Field(default_factory=list)
+    environment: dict[str, Any] = Field(default_factory=dict)
+    error: Failure | None = None
+
+    @model_validator(mode="after")
+    def _error_goes_with_the_status(self) -> Record:
+        if self.status == "ok" and self.error is not None:
+            raise ValueError(
+                "status is 'ok' beside an error; give status 'failed' or 'skipped', or leave the error out"
+            )
+        if self.status != "ok" and self.error is None:
+            raise ValueError(f"status is '{self.status}' without an error; say in `error` why there are no figures")
+        return self
+
+
+def canonical_json(value: Any) -> str:
+    """The one text of a JSON value: sorted keys, no spaces, no NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def cell_id_of(spec: Mapping[str, Any] | Spec) -> str:
+    """Hash of a spec; the same from the suite before the run and from the record after it."""
+    content = spec.model_dump(mode="json") if isinstance(spec, Spec) else Spec(**spec).model_dump(mode="json")
+    return hashlib.sha256(canonical_json(content).encode()).hexdigest()[:ID_LENGTH]
+
+
+def to_json(record: Record) -> str:
+    """The text of a record's file: keys in declared order, strict JSON, a newline at the end."""
+    return json.dumps(record.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def parse(text: str | bytes) -> Record:
+    """The record that a JSON text holds.
+
+    Raises:
+        RecordError: the text is no strict JSON, no record, or of a newer schema; the message says which.
+    """
+    content = _strict_json(text)
+    if not isinstance(content, dict):
+        raise RecordError(f"expected a JSON object, found {type(content).__name__}")
+    _check_version(content)
+    try:
+        return Record.model_validate(content, extra="ignore")
+    except ValidationError as error:
+        raise RecordError(_first_mistakes(error)) from error
+
+
+def _strict_json(text: str | bytes) -> Any:
+    try:
+        decoded = text.decode("utf-8") if isinstance(text, bytes) else text
+        content = json.loads(decoded, parse_constant=_refuse_constant, object_pairs_hook=_without_duplicates)
+        # Two things pass the parser and could not be written again: 1e999, which is infinite, and half surrogate pairs.
+        canonical_json(content).encode()
+    except UnicodeDecodeError as error:
+        raise RecordError(f"the file is not UTF-8 (byte {error.start})") from error
+    except json.JSONDecodeError as error:
+        raise RecordError(f"not JSON, or cut short: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise RecordError(f"not strict JSON: {error}") from error
+    return content
+
+
+def _refuse_constant(token: str) -> NoReturn:
+    raise ValueError(f"{token} is no JSON; write null and give the reason")
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key '{twice}' stands twice in one object")
+    return content
+
+
+def _check_version(content: Mapping[str, Any]) -> None:
+    version = content.get("schema_version")
+    if type(version) is not int or version < 1:
+        raise RecordError(f"schema_version is {version!r}; expected a whole number from 1 to {SCHEMA_VERSION}")
+    if version > SCHEMA_VERSION:
+        raise RecordError(
+            f"schema_version is {version}, newer than {SCHEMA_VERSION}, the newest known here: upgrade saetransfer"
+        )
+
+
+def _first_mistakes(error: ValidationError, limit: int = 3) -> str:
+    """The mistakes without pydantic's links and inputs, which may be megabytes long."""
+    mistakes = [f"{'.'.join(map(str, item['loc'])) or 'record'}: {item['msg']}" for item in error.errors()]
+    rest = f" (and {len(mistakes) - limit} more)" if len(mistakes) > limit else ""
+    return "not a record: " + "; ".join(mistakes[:limit]) + rest

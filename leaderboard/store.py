@@ -1,0 +1,160 @@
+"""Records on disk: one file a cell, written so that a reader sees a whole record or none.
+
+A record is written to a temporary file beside its place, flushed to the disk and renamed over it. Temporary names
+start with a dot and end in `.tmp`, which no reader looks at, so a process that dies half-way leaves litter, not harm.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import RecordError
+from .record import Labels, Record, parse, to_json
+
+CELLS_FOLDER = "cells"
+SLUG_LENGTH = 40
+STALE_SECONDS = 3600.0
+"""Age at which a temporary file is nobody's: writing a record takes milliseconds."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A file that holds no usable record, and why."""
+
+    path: Path
+    message: str
+
+
+@dataclass(frozen=True)
+class Records:
+    """What was found in some folders."""
+
+    records: tuple[Record, ...]
+    problems: tuple[Problem, ...]
+
+
+def slug(name: str) -> str:
+    """A name made safe for one part of a file name; different names may give the same slug."""
+    # A double underscore separates the parts of a file name, so it may not stand within one.
+    safe = re.sub(r"__+", "_", re.sub(r"[^A-Za-z0-9._-]+", "-", name)).strip("._")
+    return safe[:SLUG_LENGTH].rstrip("._") or "unnamed"
+
+
+def cell_path(folder: str | Path, labels: Labels, cell_id: str) -> Path:
+    """Where the record of a cell belongs, `<folder>/cells/<model>__<compressor>__<sae>__<id>.json`.
+
+    The names are for people; the id keeps cells apart whose names become the same slug.
+    """
+    parts = (slug(labels.model), slug(labels.compressor), slug(labels.sae), slug(cell_id))
+    return Path(folder) / CELLS_FOLDER / f"{'__'.join(parts)}.json"
+
+
+def write(record: Record, folder: str | Path) -> Path:
+    """Put a record into its place under `folder`, whole or not at all, and return that place."""
+    path = cell_path(folder, record.labels, record.cell_id)
+    text = to_json(record)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    try:
+        with temporary.open("x", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+    return path
+
+
+def read(path: str | Path) -> Record:
+    """The record in a file.
+
+    Raises:
+        RecordError: the file cannot be read or holds no record; the message names the file.
+    """
+    try:
+        return parse(Path(path).read_bytes())
+    except OSError as error:
+        raise RecordError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except RecordError as error:
+        raise RecordError(f"{path}: {error}") from error
+
+
+def read_all(folders: Iterable[str | Path]) -> Records:
+    """Every record below some folders, in an order that depends on what they say and not on where they lie.
+
+    A file that holds no record becomes a problem and stops nothing. Of several records of the same cell under the
+    same labels the newest counts.
+
+    Raises:
+        RecordError: one of the folders does not exist.
+    """
+    newest: dict[tuple[str, ...], Record] = {}
+    problems: list[Problem] = []
+    for path in _record_files(folders):
+        try:
+            record = read(path)
+        except RecordError as error:
+            problems.append(Problem(path, str(error).removeprefix(f"{path}: ")))
+            continue
+        key = _order(record)
+        if key not in newest or _time_of(record) > _time_of(newest[key]):
+            newest[key] = record
+    return Records(tuple(newest[key] for key in sorted(newest)), tuple(problems))
+
+
+def remove_stale_temporaries(folder: str | Path, older_than_seconds: float = STALE_SECONDS) -> list[Path]:
+    """Delete what writers that died left under `folder`; fresh ones may belong to a writer on another machine."""
+    removed = []
+    for path in sorted((Path(folder) / CELLS_FOLDER).glob(".*.json.*.tmp")):
+        # Its writer may finish, or another reader delete it, between the listing and here.
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime >= older_than_seconds:
+                path.unlink()
+                removed.append(path)
+    return removed
+
+
+def _record_files(folders: Iterable[str | Path]) -> list[Path]:
+    files: set[Path] = set()
+    for folder in map(Path, folders):
+        if not folder.is_dir():
+            raise RecordError(
+                f"{folder}: no such folder; give the folder of a run, the one that holds `{CELLS_FOLDER}/`"
+            )
+        # A relative `.` has no name of its own.
+        found = (
+            folder.glob("*.json") if folder.resolve().name == CELLS_FOLDER else folder.rglob(f"{CELLS_FOLDER}/*.json")
+        )
+        files.update(path for path in found if not path.name.startswith("."))
+    return sorted(files)
+
+
+def _order(record: Record) -> tuple[str, ...]:
+    labels = record.labels
+    return (labels.model, labels.compressor, labels.sae, labels.sae_source, labels.suite, record.cell_id)
+
+
+def _time_of(record: Record) -> tuple[str, str]:
+    """Sorts as time does; the text of the record breaks ties, so that the order of files never counts."""
+    return record.created_at.removesuffix("Z").removesuffix("+00:00"), to_json(record)
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        # Some network file systems refuse to sync a folder; the rename is atomic there all the same.
+        with contextlib.suppress(OSError):
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,194 @@
+"""bitsandbytes on a live model: LLM.int8 and NF4, in the library's own storage.
+
+The linear layers of the blocks are replaced by the library's modules; embeddings, unembedding and norms stay. GPT-2's
+transposed weights are turned first. Activations enter and leave each module in the model's dtype. Works on CPU (AVX2
+or better) and CUDA; speed is only gained on CUDA.
+
+- `bnb-int8` is LLM.int8 (Dettmers et al. 2022, arXiv 2208.07339): weights are cast to float16 and rounded to int8 with
+  a scale for each output row; *activations* are cast to float16 and rounded to int8 for each token, but input features
+  in which some activation of the batch reaches 6.0 are multiplied in higher precision. It is not plain W8: its result
+  depends on the other tokens of a batch through these outliers.
+- `bnb-nf4` (Dettmers et al. 2023, arXiv 2305.14314): 4-bit levels that are quantiles of a normal distribution, with
+  zero among them, a float32 scale for each 64 weights of the flattened matrix (no double quantisation). Only weights
+  are rounded; the product is computed in the dtype of the activations.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from ..calibration import Calibration
+from ..errors import Impossible, RegistryError
+from .linear import LinearLayer, linear_layers
+from .method import Method
+from .outcome import Promise
+
+INT8_OUTLIER_THRESHOLD = 6.0
+"""The published one; transformers uses it too."""
+NF4_BLOCK = 64
+_INT8_LOGGER = "bitsandbytes.autograd._functions"
+
+
+def bnb_int8(
+    model: PreTrainedModel,
+    calibration: Calibration | None,  # noqa: ARG001  (part of every compressor's signature)
+) -> PreTrainedModel:
+    """LLM.int8 in every linear layer of the blocks."""
+    return _swap(model, _int8)
+
+
+def bnb_nf4(
+    model: PreTrainedModel,
+    calibration: Calibration | None,  # noqa: ARG001  (part of every compressor's signature)
+) -> PreTrainedModel:
+    """NF4 in every linear layer of the blocks.
+
+    Raises:
+        Impossible: on a CPU, a layer whose number of inputs 64 does not divide; nothing is changed then.
+    """
+    odd = [layer for layer in linear_layers(model) if layer.shape[1] % NF4_BLOCK and layer.module.weight.is_cpu]
+    if odd:
+        # Measured with 0.50.2: relative weight errors of 0.4 where they should be 0.09, and no message.
+        raise Impossible(
+            f"On a CPU, bitsandbytes dequantises NF4 wrongly where {NF4_BLOCK} does not divide the inputs of a layer: "
+            f"{odd[0].name} has {odd[0].shape[1]} ({len(odd)} such layers). Run this on CUDA, or use `rtn-4`."
+        )
+    return _swap(model, _nf4)
+
+
+def _swap(model: PreTrainedModel, quantised: Callable[[LinearLayer], nn.Module]) -> PreTrainedModel:
+    for layer in linear_layers(model):
+        if layer.storage in ("int8", "4bit"):
+            raise RegistryError(
+                f"{layer.name} is already quantised by bitsandbytes; one such step is all a chain takes."
+            )
+        module = quantised(layer).train(layer.module.training)
+        module.bias = layer.module.bias
+        model.set_submodule(layer.name, module)
+    return model
+
+
+def _int8(layer: LinearLayer) -> nn.Module:
+    library, (out_features, in_features) = _bitsandbytes(), layer.shape
+    module = library.nn.Linear8bitLt(
+        in_features, out_features, has_fp16_weights=False, threshold=INT8_OUTLIER_THRESHOLD, device="meta"
+    )
+    # The library quantises when a parameter moves off the CPU or to it, hence the detour.
+    parameter = library.nn.Int8Params(_rows(layer).cpu(), requires_grad=False, has_fp16_weights=False)
+    module.weight = parameter.to(layer.module.weight.device)
+    module.register_forward_pre_hook(_hush)
+    module.register_forward_hook(_unhush, always_call=True)
+    return module
+
+
+def _nf4(layer: LinearLayer) -> nn.Module:
+    library, (out_features, in_features) = _bitsandbytes(), layer.shape
+    module = library.nn.Linear4bit(
+        in_features, out_features, quant_type="nf4", compress_statistics=False, device="meta"
+    )
+    # Where the CPU has AVX512-BF16 the library would repack the weight at the first forward pass, compute in bfloat16
+    # and fail where 64 does not divide the inputs or 32 the outputs. Without, figures do not depend on the CPU's make.
+    module.support_avx512bf16_for_cpu = False
+    parameter = library.nn.Params4bit(
+        _rows(layer),
+        requires_grad=False,
+        quant_type="nf4",
+        blocksize=NF4_BLOCK,
+        compress_statistics=False,
+        module=module,
+    )
+    module.weight = parameter.to(layer.module.weight.device)
+    return module
+
+
+def _rows(layer: LinearLayer) -> Tensor:
+    """The weight as the library wants it: `[out, in]`, contiguous, its own memory."""
+    return layer.weight.clone(memory_format=torch.contiguous_format)
+
+
+class _CastNotice(logging.Filter):
+    """Drops the library's line on the cast to float16, which it writes at every call of every layer."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return "inputs will be cast" not in record.msg
+
+
+_CAST_NOTICE = _CastNotice()
+
+
+def _hush(*_: Any) -> None:
+    logging.getLogger(_INT8_LOGGER).addFilter(_CAST_NOTICE)
+
+
+def _unhush(*_: Any) -> None:
+    logging.getLogger(_INT8_LOGGER).removeFilter(_CAST_NOTICE)
+
+
+@contextmanager
+def _quiet_import() -> Iterator[None]:
+    """What the library says when it is imported: deprecations within torch, and a kernel hub that is not reached."""
+    logger = logging.getLogger("bitsandbytes.backends.cpu.ops")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _bitsandbytes() -> ModuleType:
+    with _quiet_import():
+        return importlib.import_module("bitsandbytes")
+
+
+@cache
+def missing_bitsandbytes() -> str | None:
+    """Why bitsandbytes cannot be used here, with the remedy; None where it can."""
+    try:
+        _bitsandbytes()
+    except (ImportError, OSError, RuntimeError) as error:
+        return f"bitsandbytes cannot be imported ({error}); install it with `pip install 'bitsandbytes>=0.49'`"
+    return None
+
+
+def _int8_promise(_params: dict[str, Any]) -> Promise:
+    return Promise(bits=8, overhead_bits=32)
+
+
+def _nf4_promise(_params: dict[str, Any]) -> Promise:
+    return Promise(bits=4, group_size=NF4_BLOCK, overhead_bits=32)
+
+
+BNB_INT8 = Method(
+    name="bnb-int8",
+    function=bnb_int8,
+    tier="kernel",
+    needs_calibration=False,
+    summary="LLM.int8 of bitsandbytes: weights and activations in int8, outlier features in higher precision",
+    source="https://arxiv.org/abs/2208.07339",
+    promise=_int8_promise,
+    missing=missing_bitsandbytes,
+)
+BNB_NF4 = Method(
+    name="bnb-nf4",
+    function=bnb_nf4,
+    tier="kernel",
+    needs_calibration=False,
+    summary="NF4 of bitsandbytes: 4-bit weights on normal quantiles, a scale for each 64 weights",
+    source="https://arxiv.org/abs/2305.14314",
+    promise=_nf4_promise,
+    missing=missing_bitsandbytes,
+)

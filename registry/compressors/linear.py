@@ -1,0 +1,160 @@
+"""One view of every linear layer: `nn.Linear`, GPT-2's `Conv1D` (stored transposed) and bitsandbytes' modules.
+
+Only layers inside the blocks are ever listed: embeddings, unembedding and norms are no target of compression.
+GPT-2's blocks hold no `nn.Linear` at all, so code that looks for one alone compresses nothing there and says nothing;
+code that forgets the transposition prunes along the wrong axis, which the overall sparsity does not show.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+from ..errors import RegistryError
+from ..families import blocks_of, family_of
+
+Storage = Literal["linear", "conv1d", "int8", "4bit"]
+
+
+@dataclass(frozen=True, eq=False)
+class LinearLayer:
+    """A linear layer as the matrix `[out, in]` of `y = W x + b`, whatever its storage."""
+
+    name: str
+    """Module path within the model, or within the block where it was listed from a block."""
+    module: Any
+    """An `nn.Module` with a `weight`, of one of four makes."""
+    storage: Storage
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Output and input features."""
+        if self.storage == "conv1d":
+            in_features, out_features = self.module.weight.shape
+            return out_features, in_features
+        return self.module.out_features, self.module.in_features
+
+    @property
+    def weight(self) -> Float[Tensor, "out in"]:
+        """The matrix, not to be changed but through `set_weight`.
+
+        A view of the stored weight where that is dense, a dequantised copy where bitsandbytes holds it.
+        """
+        if self.storage == "linear":
+            return self.module.weight.detach()
+        if self.storage == "conv1d":
+            return self.module.weight.detach().T
+        if self.storage == "int8":
+            return _dequantise_int8(self.module)
+        return _dequantise_4bit(self.module)
+
+    def set_weight(self, weight: Float[Tensor, "out in"]) -> None:
+        """Write the matrix back, in the stored orientation and dtype.
+
+        Raises:
+            RegistryError: bitsandbytes holds the layer in its own storage.
+            ValueError: a matrix of another shape.
+        """
+        if self.storage in ("int8", "4bit"):
+            raise RegistryError(
+                f"{self.name} is already quantised by bitsandbytes and cannot be changed any more. "
+                "In a chain, prune first and put the bitsandbytes step last."
+            )
+        if tuple(weight.shape) != self.shape:
+            raise ValueError(f"{self.name} holds a matrix of shape {self.shape}, got {tuple(weight.shape)}")
+        with torch.no_grad():
+            self.module.weight.copy_(weight.T if self.storage == "conv1d" else weight)
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes of the stored weight with its scales; the bias is not counted."""
+        return self.module.weight.nbytes + sum(tensor.nbytes for tensor in self.quantisation_tensors)
+
+    @property
+    def quantisation_tensors(self) -> list[Tensor]:
+        """Scales and code books that bitsandbytes keeps beside the weight, where no parameter lists them."""
+        if self.storage == "int8":
+            return [_int8_scales(self.module)]
+        if self.storage == "4bit":
+            state = self.module.weight.quant_state
+            nested = [state.state2.absmax, state.state2.code, state.offset] if state.nested else []
+            return [state.absmax, state.code, *nested]
+        return []
+
+
+def linear_layers(root: nn.Module) -> list[LinearLayer]:
+    """The linear layers of a block, or of all blocks of a model, in the order of the modules.
+
+    Args:
+        root: a causal language model, whose blocks alone are searched, or any module within a block.
+    """
+    if isinstance(root, PreTrainedModel):
+        path = family_of(root.config).blocks
+        return [
+            LinearLayer(f"{path}.{index}.{layer.name}", layer.module, layer.storage)
+            for index, block in enumerate(blocks_of(root))
+            for layer in linear_layers(block)
+        ]
+    return [layer for name, module in root.named_modules() if (layer := _layer(name, module)) is not None]
+
+
+def layer_at(model: PreTrainedModel, name: str) -> LinearLayer | None:
+    """The linear layer at that module path, or None where there is none (any more)."""
+    try:
+        return _layer(name, model.get_submodule(name))
+    except AttributeError:
+        return None
+
+
+def _layer(name: str, module: nn.Module) -> LinearLayer | None:
+    storage = _storage(module)
+    return None if storage is None else LinearLayer(name, module, storage)
+
+
+def _storage(module: nn.Module) -> Storage | None:
+    # A module of bitsandbytes can only exist where bitsandbytes is imported, and importing it takes a second.
+    bitsandbytes = sys.modules.get("bitsandbytes")
+    if bitsandbytes is not None:
+        if isinstance(module, bitsandbytes.nn.Linear8bitLt):
+            return "int8"
+        if isinstance(module, bitsandbytes.nn.Linear4bit):
+            return "4bit"
+    if isinstance(module, nn.Linear):
+        return "linear"
+    return "conv1d" if isinstance(module, Conv1D) else None
+
+
+def _int8_scales(module: Any) -> Float[Tensor, " out"]:
+    # The first forward pass moves the scales from the parameter to the module's state.
+    return module.state.SCB if module.weight.SCB is None else module.weight.SCB
+
+
+def _dequantise_int8(module: Any) -> Float[Tensor, "out in"]:
+    return module.weight.data.float() * (_int8_scales(module).float() / 127)[:, None]
+
+
+def _dequantise_4bit(module: Any) -> Float[Tensor, "out in"]:
+    """The matrix that a 4-bit module multiplies with, in float32.
+
+    On CPUs with AVX512-BF16 the first forward pass repacks the weight in place, after which `dequantize_4bit` returns
+    garbage without an error. The matrix is then read off what the module does to unit vectors, in bfloat16.
+    """
+    from bitsandbytes.functional import dequantize_4bit
+
+    state = module.weight.quant_state
+    if not getattr(state, "packing_format_for_cpu", False):
+        return dequantize_4bit(module.weight.data, state).float()
+    unit_vectors = torch.eye(module.in_features, dtype=torch.bfloat16, device=module.weight.device)
+    bias, module.bias = module.bias, None
+    try:
+        with torch.no_grad():
+            return module(unit_vectors).T.float()
+    finally:
+        module.bias = bias

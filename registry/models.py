@@ -1,0 +1,201 @@
+"""Models: a Hugging Face id with its revision, or a local folder; what identifies one, and how it is loaded.
+
+Only safetensors weights are read. A checkpoint that lacks a weight is refused: transformers would fill it with random
+numbers and go on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from transformers import AutoConfig, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+from . import microworld
+from .errors import RegistryError, unknown
+from .families import family_of
+from .files import fingerprint
+from .mistakes import explain
+
+Dtype = Literal["float32", "bfloat16", "float16"]
+
+
+class ModelDefinition(BaseModel):
+    """A model as a suite or a card writes it: exactly one of `path` and `hub`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    path: str | None = None
+    """Local folder in the Hugging Face layout, relative to the suite's file."""
+    hub: str | None = None
+    """Id on the hub."""
+    revision: str = "main"
+    dtype: Dtype = "float32"
+    trust_remote_code: bool = False
+    summary: str = ""
+    license: str = ""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> ModelDefinition:
+        if (self.path is None) == (self.hub is None):
+            raise ValueError("give exactly one of 'path' (a local folder) and 'hub' (an id)")
+        return self
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model that has been found: what is needed to plan with it and to load it."""
+
+    name: str
+    location: str
+    """Folder or hub id, as transformers takes it."""
+    revision: str | None
+    dtype: Dtype
+    trust_remote_code: bool
+    config: PretrainedConfig
+    identity: dict[str, Any]
+    """What enters the cell id: nothing of where the model lies, all of what it is."""
+
+
+def cards() -> dict[str, ModelDefinition]:
+    """The models that the registry knows, by name."""
+    text = (resources.files(__package__) / "models.yaml").read_text(encoding="utf-8")
+    return {name: ModelDefinition(name=name, **card) for name, card in yaml.safe_load(text).items()}
+
+
+def resolve(definition: str | Mapping[str, Any], folder: Path) -> Model:
+    """The model that a suite names: a card's name, or a mapping with `name` and `path` or `hub`.
+
+    Args:
+        folder: what relative paths are relative to.
+
+    Raises:
+        RegistryError: no such card, folder or id, or something that is no supported causal language model.
+    """
+    if isinstance(definition, str):
+        if definition == "microworld":
+            return _from_folder(ModelDefinition(name=definition, path="."), microworld.MODEL_FOLDER)
+        known = cards()
+        if definition not in known:
+            remedy = "A model of your own: {name: mine, path: FOLDER} or {name: mine, hub: ID}."
+            raise unknown("model", definition, [*known, "microworld"], remedy)
+        return _from_hub(known[definition])
+    try:
+        parsed = ModelDefinition(**definition)
+    except ValidationError as error:
+        raise RegistryError(explain(error, ModelDefinition, definition)) from None
+    if parsed.path is not None:
+        return _from_folder(parsed, (folder / parsed.path).resolve())
+    return _from_hub(parsed)
+
+
+def _from_folder(definition: ModelDefinition, folder: Path) -> Model:
+    if not folder.is_dir():
+        raise RegistryError(f"Model '{definition.name}': there is no folder {folder}.")
+    if not (folder / "config.json").is_file():
+        raise RegistryError(f"Model '{definition.name}': {folder} holds no config.json; it is no Hugging Face model.")
+    weights = sorted(folder.glob("*.safetensors"))
+    if not weights:
+        raise RegistryError(
+            f"Model '{definition.name}': {folder} holds no *.safetensors. Only safetensors weights are read; "
+            "convert others with model.save_pretrained(FOLDER)."
+        )
+    config = _config(definition, str(folder))
+    parts = [*weights, *sorted(folder.glob("tokenizer*.json")), *sorted(folder.glob("vocab.*"))]
+    identity = {
+        "weights": fingerprint(parts),
+        "config": _config_hash(folder / "config.json"),
+        "dtype": definition.dtype,
+    }
+    return Model(
+        definition.name, str(folder), None, definition.dtype, definition.trust_remote_code, config, identity
+    )
+
+
+def _from_hub(definition: ModelDefinition) -> Model:
+    hub = str(definition.hub)
+    config = _config(definition, hub)
+    commit = getattr(config, "_commit_hash", None) or definition.revision
+    identity = {"hub": hub, "revision": commit, "dtype": definition.dtype}
+    return Model(definition.name, hub, commit, definition.dtype, definition.trust_remote_code, config, identity)
+
+
+def _config(definition: ModelDefinition, location: str) -> PretrainedConfig:
+    revision = definition.revision if definition.hub else None
+    try:
+        config = AutoConfig.from_pretrained(
+            location, revision=revision, trust_remote_code=definition.trust_remote_code
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RegistryError(f"Model '{definition.name}': no configuration from {location}: {_first(error)}") from error
+    family_of(config)
+    return config
+
+
+def _first(error: Exception) -> str:
+    """The first line of a library's message: the rest is advice for other situations."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+@cache
+def _config_hash(path: Path) -> str:
+    """Hash of what a configuration says about the model, whatever wrote it and from where."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    for key in ("transformers_version", "_name_or_path", "dtype", "torch_dtype"):
+        content.pop(key, None)
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def load(model: Model, device: str = "cpu") -> PreTrainedModel:
+    """The model with its weights, in evaluation mode, without gradients.
+
+    Raises:
+        RegistryError: weights that are missing, unreadable or of another shape than the configuration says.
+    """
+    import torch
+    from safetensors import SafetensorError
+    from transformers import AutoModelForCausalLM
+
+    try:
+        loaded, report = AutoModelForCausalLM.from_pretrained(
+            model.location,
+            revision=model.revision,
+            dtype=getattr(torch, model.dtype),
+            trust_remote_code=model.trust_remote_code,
+            use_safetensors=True,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise RegistryError(f"Model '{model.name}' does not load from {model.location}: {_first(error)}") from error
+    absent = sorted({*report["missing_keys"], *(str(key) for key in report["mismatched_keys"])})
+    if absent:
+        raise RegistryError(
+            f"Model '{model.name}': the checkpoint lacks {len(absent)} weights (or has them in another shape), "
+            f"for example {', '.join(absent[:3])}. It is incomplete or belongs to another configuration."
+        )
+    return loaded.to(device).eval().requires_grad_(False)
+
+
+def load_tokenizer(model: Model) -> PreTrainedTokenizerBase:
+    """The model's tokenizer.
+
+    Raises:
+        RegistryError: the model's folder or repository holds none that loads.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(
+            model.location, revision=model.revision, trust_remote_code=model.trust_remote_code
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RegistryError(f"Model '{model.name}': no tokenizer from {model.location}: {_first(error)}") from error

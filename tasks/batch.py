@@ -1,0 +1,157 @@
+"""What a task is given: some text on one state, with tensors that are computed when first asked for, and once.
+
+Three layers share what they can: `StateBatch` (one for all SAEs of a state), `SiteBatch` (one for all SAEs of a site),
+`CellBatch` (one SAE). Everything is already cut down to the valid tokens: `[token, ...]`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from .losses import cross_entropy_nats, kl_nats
+
+Hidden = Float[Tensor, "token d_model"]
+LogProbs = Float[Tensor, "token vocabulary"]
+
+
+class StateBatch:
+    """A batch of text on a state, and on its dense state."""
+
+    def __init__(
+        self,
+        *,
+        unit: Int[Tensor, " token"],
+        scored: Bool[Tensor, " token"],
+        targets: Int[Tensor, " token"],
+        state_hidden: Callable[[], Hidden],
+        dense_hidden: Callable[[], Hidden] | None,
+        log_probs: Callable[[Hidden], LogProbs],
+    ) -> None:
+        """Hidden states are those after the last norm; `dense_hidden` is None where the state is the dense one."""
+        self.unit = unit
+        self.scored = scored
+        """Tokens that have a cross-entropy: the next position is text too."""
+        self.targets = targets
+        """The next token; anything where there is none."""
+        self.log_probs = log_probs
+        self._state_hidden = state_hidden
+        self._dense_hidden = dense_hidden
+
+    @cached_property
+    def state_log_probs(self) -> LogProbs:
+        """What the state predicts."""
+        return self.log_probs(self._state_hidden())
+
+    @cached_property
+    def ce_state(self) -> Float[Tensor, " token"]:
+        """Cross-entropy of the state; 0 where a token is not scored."""
+        return self.cross_entropy(self.state_log_probs)
+
+    @cached_property
+    def _dense_log_probs(self) -> LogProbs:
+        return self.state_log_probs if self._dense_hidden is None else self.log_probs(self._dense_hidden())
+
+    @cached_property
+    def ce_dense(self) -> Float[Tensor, " token"]:
+        """Cross-entropy of the dense state."""
+        return self.cross_entropy(self._dense_log_probs)
+
+    @cached_property
+    def kl_model(self) -> Float[Tensor, " token"]:
+        """KL(dense || state)."""
+        return kl_nats(self._dense_log_probs, self.state_log_probs)
+
+    def cross_entropy(self, log_probs: LogProbs) -> Float[Tensor, " token"]:
+        """Cross-entropy of predictions on this text; 0 where a token is not scored."""
+        return cross_entropy_nats(log_probs, self.targets, self.scored)
+
+
+@dataclass(frozen=True)
+class Spliced:
+    """What a state predicts with something put in place of its activations at a site."""
+
+    ce: Float[Tensor, " token"]
+    """Cross-entropy, nats; 0 where a token is not scored."""
+    kl: Float[Tensor, " token"]
+    """KL(state || state with the splice), nats."""
+
+
+class SiteBatch:
+    """A batch of text at one site of a state."""
+
+    def __init__(
+        self,
+        state: StateBatch,
+        *,
+        activations: Float[Tensor, "token channel"],
+        mean: Float[Tensor, " channel"],
+        splice: Callable[[Float[Tensor, "token channel"]], Hidden],
+        splice_zero: Callable[[], Hidden],
+    ) -> None:
+        """`mean` is the mean activation over all valid tokens of the text, `splice` runs the layers after the site."""
+        self.state = state
+        self.activations = activations
+        self.mean = mean
+        self._splice = splice
+        self._splice_zero = splice_zero
+
+    @cached_property
+    def zero(self) -> Spliced:
+        """Zero ablation: the site gives zeros at every position, as SAELens and SAEBench do it."""
+        return self.predictions(self._splice_zero())
+
+    @cached_property
+    def mean_ablation(self) -> Spliced:
+        """Mean ablation: every valid position gives the mean activation of the text."""
+        return self.spliced(self.mean.expand_as(self.activations))
+
+    def spliced(self, replacement: Float[Tensor, "token channel"]) -> Spliced:
+        """The state with `replacement` at this site's valid positions; others keep their own activations."""
+        return self.predictions(self._splice(replacement))
+
+    def predictions(self, hidden: Hidden) -> Spliced:
+        """Losses of other final hidden states on this text."""
+        log_probs = self.state.log_probs(hidden)
+        return Spliced(self.state.cross_entropy(log_probs), kl_nats(self.state.state_log_probs, log_probs))
+
+
+class CellBatch:
+    """A batch of text at one site of a state, seen by one SAE."""
+
+    def __init__(
+        self,
+        site: SiteBatch,
+        *,
+        encode: Callable[[Float[Tensor, "token channel"]], Float[Tensor, "token d_sae"]],
+        decode: Callable[[Float[Tensor, "token d_sae"]], Float[Tensor, "token channel"]],
+    ) -> None:
+        self.site = site
+        self.state = site.state
+        self._encode = encode
+        self._decode = decode
+
+    @cached_property
+    def features(self) -> Float[Tensor, "token d_sae"]:
+        """The SAE's latents, float32."""
+        return self._encode(self.site.activations).float()
+
+    @cached_property
+    def reconstruction(self) -> Float[Tensor, "token channel"]:
+        """What the SAE makes of the activations, float32."""
+        return self._decode(self.features).float()
+
+    @cached_property
+    def spliced(self) -> Spliced:
+        """The state with the reconstruction in place of its activations."""
+        return self.site.spliced(self.reconstruction)
+
+
+def float_log_probs(logits: Float[Tensor, "token vocabulary"]) -> LogProbs:
+    """Log-probabilities in float32, whatever the model's dtype."""
+    return torch.log_softmax(logits.float(), dim=-1)

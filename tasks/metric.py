@@ -1,0 +1,69 @@
+"""A metric: everything there is to know about a figure, in one place, and how it follows from sums.
+
+Every figure is a function of sums over tokens (a ratio of sums, never a mean of ratios). Sums are kept for each
+resampling unit (a document), so the same function that gives the value gives its bootstrap interval:
+
+    value = compute(sum over units),    draw_b = compute(sum over units, weighted by how often unit u was drawn)
+
+A paired comparison (state against dense, spliced against not) resamples both sides with the same draw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float
+
+Totals = Mapping[str, Float[np.ndarray, "*draw"]]
+"""Sums by name: scalars for the value, one entry a draw for the interval."""
+
+UnitSums = Mapping[str, Float[np.ndarray, " unit"]]
+"""Sums by name, one entry a resampling unit."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One figure: what it is, which way is better, where its definition comes from."""
+
+    name: str
+    """Dotted name as it stands in records, for example `reconstruction.fvu`."""
+    unit: str
+    """`1` for a ratio, otherwise `nats`, `latents`, ..."""
+    higher_is_better: bool | None
+    """None where neither direction is better (an average count, a perplexity that both sides share)."""
+    definition: str
+    source: str
+    compute: Callable[[Totals], Float[np.ndarray, "*draw"]]
+    """From sums to values; NaN where the metric has none."""
+    undefined: str
+    """Why there may be no value."""
+    counted: str
+    """Name of the sum that counts the tokens behind the value."""
+    kind: Literal["quality", "cost"] = "quality"
+    valid_range: tuple[float | None, float | None] = (None, None)
+    """Smallest and largest possible value; None for no bound."""
+    resampled: bool = True
+    """Whether an interval can be had by resampling documents."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The value of a metric on some text."""
+
+    value: float | None
+    ci: tuple[float, float] | None
+    """95 % bootstrap interval over documents."""
+    reason: str | None
+    """Why there is no value or no interval."""
+
+
+def ratio(
+    numerator: Float[np.ndarray, "*draw"], denominator: Float[np.ndarray, "*draw"], smallest: float = 0.0
+) -> Float[np.ndarray, "*draw"]:
+    """Numerator over denominator; NaN where the denominator is not above `smallest`."""
+    numerator, denominator = np.asarray(numerator, np.float64), np.asarray(denominator, np.float64)
+    defined = denominator > smallest
+    return np.where(defined, numerator / np.where(defined, denominator, 1.0), np.nan)

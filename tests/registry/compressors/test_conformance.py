@@ -1,0 +1,114 @@
+"""What every registered method must do, on every family of toys."""
+
+from __future__ import annotations
+
+import copy
+import json
+
+import pytest
+import torch
+from saetransfer.registry.calibration import Calibration
+from saetransfer.registry.compressors import shelf
+from saetransfer.registry.compressors.method import compress
+from saetransfer.registry.compressors.snapshot import DenseSnapshot, rest_of
+
+from tests.registry.compressors.common import FAMILIES, compressor, verified, weights, wide_toy
+from tests.toys import toy_tokens
+
+# Each method at one strength; a method that is registered and not named here fails `test_every_method_is_tried`.
+TRIED = {
+    "dense": "dense",
+    "magnitude": "magnitude-50",
+    "wanda": "wanda-50",
+    "rtn": "rtn-4-g32",
+    "bnb-int8": "bnb-int8",
+    "bnb-nf4": "bnb-nf4",
+}
+CHANGING = [name for method, name in TRIED.items() if method != "dense"]
+
+
+def test_every_method_is_tried() -> None:
+    assert set(shelf.METHODS) == set(TRIED), "add the new method to TRIED in this file"
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("name", CHANGING)
+def test_a_compressor_reaches_every_matrix_and_keeps_its_promise(name: str, family: str, dtype: torch.dtype) -> None:
+    model = wide_toy(family, dtype)
+    before, rest = weights(model), {key: value.clone() for key, value in rest_of(model)}
+    result, realised = verified(model, compressor(name))
+    assert realised.verified
+    assert realised.coverage == 1.0
+    assert realised.target_matrices == len(before) == len(weights(result))
+    assert (
+        realised.bytes.theoretical
+        < realised.bytes.dense
+        == sum(p.nbytes for p in model.parameters()) + sum(b.nbytes for b in model.buffers())
+    )
+    assert all(torch.equal(value, rest[key]) for key, value in rest_of(result)), "embeddings or norms changed"
+    assert all(torch.equal(value, before[key]) for key, value in weights(model).items()), "the caller's model changed"
+    logits = result(input_ids=toy_tokens(), use_cache=False).logits
+    assert logits.dtype == dtype
+    assert not result.training
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("name", CHANGING)
+def test_a_compressor_is_deterministic(name: str, family: str) -> None:
+    model = wide_toy(family)
+    first, second = verified(model, compressor(name))[0], verified(model, compressor(name))[0]
+    again = weights(second)
+    assert all(torch.equal(value, again[key]) for key, value in weights(first).items())
+    with torch.no_grad():
+        assert torch.equal(first(toy_tokens()).logits, second(toy_tokens()).logits)
+
+
+@pytest.mark.parametrize("name", CHANGING)
+def test_a_window_of_one_token_is_enough_calibration(name: str) -> None:
+    model = wide_toy("llama")
+    compress(model, compressor(name), Calibration([torch.tensor([0])]))
+    assert model(toy_tokens()).logits.isfinite().all()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_dense_changes_no_bit(family: str) -> None:
+    realised = verified(wide_toy(family), compressor("dense"))[1]
+    assert realised.verified
+    assert (realised.coverage, realised.weight_error, realised.logit_change) == (0.0, 0.0, 0.0)
+    assert realised.bytes.dense == realised.bytes.actual == realised.bytes.theoretical
+    assert realised.effective_bits == 32
+
+
+@pytest.mark.parametrize("card", shelf.cards().values(), ids=lambda card: card.name)
+def test_every_card_resolves_and_cites_its_source(card: shelf.Card) -> None:
+    chosen = card.compressor()
+    assert chosen.name == card.name
+    assert card.summary
+    assert card.name == "dense" or (card.paper and card.citation)
+
+
+@pytest.mark.parametrize("name", ["wanda-50", "bnb-nf4"])
+def test_what_was_realised_is_strict_json(name: str) -> None:
+    realised = verified(wide_toy("gpt2"), compressor(name))[1]
+    read = json.loads(json.dumps(realised.to_json(), allow_nan=False))
+    assert read["target_matrices"] == len(read["matrices"]) == 12
+    assert set(read["bytes"]) == {"dense", "actual", "theoretical"}
+
+
+def test_the_listing_names_every_card_and_method_and_what_is_missing() -> None:
+    lines = {line.name: line for line in shelf.listings()}
+    assert set(lines) == {*shelf.cards(), *shelf.METHODS}
+    assert lines["wanda-50"].needs_calibration
+    assert not lines["rtn-4"].needs_calibration
+    assert lines["bnb-nf4"].tier == "kernel"
+    assert all(line.missing is None for line in lines.values())
+
+
+def test_snapshot_leaves_nothing_on_disk_and_the_model_as_it_was() -> None:
+    model = wide_toy("llama")
+    twin = copy.deepcopy(model)
+    with DenseSnapshot(model, toy_tokens()) as snapshot:
+        folder = snapshot._path(0).parent
+        assert all(torch.equal(dense, weights(twin)[name]) for name, dense in snapshot.matrices())
+    assert not folder.exists()

@@ -1,0 +1,139 @@
+"""bitsandbytes on a live model."""
+
+from __future__ import annotations
+
+import copy
+import logging
+
+import pytest
+import torch
+from saetransfer.registry.compressors import kernels
+from saetransfer.registry.compressors.linear import LinearLayer, linear_layers
+from saetransfer.registry.compressors.method import compress
+from saetransfer.registry.errors import Impossible, RegistryError
+from torch import nn
+from torch.nn import functional
+
+from tests.registry.compressors.common import FAMILIES, compressed, compressor, verified, weights, wide_toy
+from tests.toys import toy_model, toy_tokens
+
+# The levels of arXiv 2305.14314, appendix E.
+NF4 = torch.tensor(
+    [-1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635, -0.18477343022823334]
+    + [-0.09105003625154495, 0.0, 0.07958029955625534, 0.16093020141124725, 0.24611230194568634, 0.33791524171829224]
+    + [0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1.0]
+)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_nf4_is_what_its_definition_says(family: str) -> None:
+    model = wide_toy(family)
+    dense = weights(model)
+    for name, weight in weights(compressed(model, "bnb-nf4")).items():
+        blocks = dense[name].reshape(-1, 64)
+        scale = blocks.abs().amax(dim=1, keepdim=True)
+        nearest = NF4[((blocks / scale)[..., None] - NF4).abs().argmin(dim=-1)] * scale
+        torch.testing.assert_close(weight, nearest.view(weight.shape), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_int8_is_rounding_to_the_row_maximum(family: str) -> None:
+    model = wide_toy(family)
+    dense = weights(model)
+    # Half a step, and what the cast to float16 adds at the largest weight, 127 steps from zero.
+    tolerance = 0.5 + 127 * 2**-11
+    for name, weight in weights(compressed(model, "bnb-int8")).items():
+        step = dense[name].abs().amax(dim=1, keepdim=True) / 127
+        assert ((weight - dense[name]).abs() <= tolerance * step).all(), name
+
+
+@pytest.mark.parametrize(("name", "tolerance"), [("bnb-int8", 0.03), ("bnb-nf4", 0.01)])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_module_computes_with_the_matrix_that_is_read_from_it(family: str, name: str, tolerance: float) -> None:
+    for layer in linear_layers(compressed(wide_toy(family), name)):
+        inputs = torch.randn(2, 5, layer.shape[1], generator=torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            expected = functional.linear(inputs, layer.weight, layer.module.bias)
+            difference = layer.module(inputs) - expected
+        assert difference.norm() <= tolerance * expected.norm(), layer.name
+
+
+@pytest.mark.parametrize("name", ["bnb-int8", "bnb-nf4"])
+def test_only_the_blocks_are_swapped_and_tied_weights_stay_tied(name: str) -> None:
+    model = wide_toy("gpt2")
+    result = compressed(model, name)
+    assert type(result.lm_head) is nn.Linear
+    assert result.lm_head.weight is result.transformer.wte.weight
+    assert torch.equal(result.lm_head.weight, model.lm_head.weight)
+    assert {layer.storage for layer in linear_layers(result)} == ({"int8"} if name == "bnb-int8" else {"4bit"})
+
+
+@pytest.mark.parametrize("name", ["bnb-int8", "bnb-nf4"])
+def test_weights_read_the_same_before_and_after_the_first_forward_pass(name: str) -> None:
+    result = compressed(wide_toy("gpt2"), name)
+    before = weights(result)
+    with torch.no_grad():
+        result(toy_tokens())
+    assert all(torch.equal(value, before[key]) for key, value in weights(result).items())
+    copied = weights(copy.deepcopy(result))
+    assert all(torch.equal(copied[key], before[key]) for key in before)
+
+
+def test_a_weight_that_the_library_repacked_is_still_read_right() -> None:
+    library = kernels._bitsandbytes()
+    weight = torch.randn(64, 128, generator=torch.Generator().manual_seed(0))
+    module = library.nn.Linear4bit(128, 64, quant_type="nf4", compress_statistics=False).eval()
+    module.weight = library.nn.Params4bit(weight.clone(), False, quant_type="nf4", compress_statistics=False)
+    module.weight = module.weight.to("cpu")
+    layer = LinearLayer("lone", module, "4bit")
+    before, bias = layer.weight, module.bias
+    with torch.no_grad():
+        module(torch.randn(3, 128))
+    # Level, scale and product are each rounded to bfloat16.
+    torch.testing.assert_close(layer.weight, before, rtol=3 * 2**-8, atol=1e-6)
+    assert module.bias is bias
+
+
+def test_inputs_that_the_cpu_kernel_would_get_wrong_are_refused() -> None:
+    model = toy_model("llama")
+    before = weights(model)
+    with pytest.raises(Impossible, match="64 does not divide the inputs"):
+        compress(model, compressor("bnb-nf4"), None)
+    assert all(torch.equal(value, before[name]) for name, value in weights(model).items())
+
+
+@pytest.mark.parametrize("last", ["rtn-4", "bnb-nf4", "wanda-50"])
+def test_nothing_can_follow_a_bitsandbytes_step(last: str) -> None:
+    with pytest.raises(RegistryError, match="already quantised by bitsandbytes"):
+        compressed(wide_toy("llama"), {"name": "both", "chain": ["bnb-int8", last]})
+
+
+@pytest.mark.parametrize("last", ["bnb-int8", "bnb-nf4"])
+def test_quantising_what_was_pruned_keeps_the_zeros(last: str) -> None:
+    model = wide_toy("gpt2")
+    pruned = weights(compressed(model, "wanda-50"))
+    result, realised = verified(model, compressor({"name": "both", "chain": ["wanda-50", last]}))
+    assert realised.verified
+    assert realised.sparsity >= 0.5
+    assert all((weight[pruned[name] == 0] == 0).all() for name, weight in weights(result).items())
+
+
+def test_the_cast_is_not_announced_at_every_call_and_the_logger_is_left_as_it_was(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    model = compressed(wide_toy("llama"), "bnb-int8")
+    logger = logging.getLogger("bitsandbytes.autograd._functions")
+    with caplog.at_level(logging.WARNING, logger=logger.name), torch.no_grad():
+        model(toy_tokens())
+        assert not caplog.records
+        logger.warning("MatMul8bitLt: inputs will be cast from %s to float16 during quantization", "here")
+    assert len(caplog.records) == 1
+    assert not logger.filters
+
+
+def test_sizes_count_the_scales_that_no_parameter_lists() -> None:
+    realised = verified(wide_toy("gpt2"), compressor("bnb-nf4"))[1]
+    n_weights = sum(rows * columns for rows, columns in (matrix.shape for matrix in realised.matrices))
+    assert realised.effective_bits == 4.5
+    code_books = 64 * realised.target_matrices
+    assert realised.bytes.dense - realised.bytes.actual == n_weights * 4 - n_weights * 4.5 / 8 - code_books

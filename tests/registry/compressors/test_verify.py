@@ -1,0 +1,208 @@
+"""Verification: what it must not let through."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+from saetransfer.registry.calibration import Calibration
+from saetransfer.registry.compressors.linear import linear_layers
+from saetransfer.registry.compressors.method import Compressor, Step, compress, user_method
+from saetransfer.registry.compressors.outcome import NotCompressed, Promise, Realised
+from saetransfer.registry.compressors.pruning import MAGNITUDE
+from saetransfer.registry.compressors.rounding import RTN
+from saetransfer.registry.compressors.snapshot import DenseSnapshot
+from saetransfer.registry.compressors.verify import max_levels, verify
+from torch import nn
+from transformers import PreTrainedModel
+
+from tests.registry.compressors.common import compressed
+from tests.toys import toy_model, toy_tokens
+
+HALF = Promise(sparsity=0.5, sparsity_at_most=0.5)
+
+
+def judge(
+    change: Callable[[PreTrainedModel], object], promise: Promise, family: str = "llama", dense: str = "dense"
+) -> Realised:
+    """Verification of a toy after `change`, which may return a replacement."""
+    model = compressed(toy_model(family), dense)
+    with DenseSnapshot(model, toy_tokens()) as snapshot, torch.no_grad():
+        replacement = change(model)
+        return verify(replacement if isinstance(replacement, PreTrainedModel) else model, snapshot, promise)
+
+
+def prune(model: PreTrainedModel, share: float = 0.5, only: str = "") -> None:
+    for layer in linear_layers(model):
+        if only in layer.name:
+            weight = layer.weight.clone()
+            weight[:, : int(weight.shape[1] * share)] = 0
+            layer.set_weight(weight)
+
+
+@pytest.mark.parametrize("promise", [Promise(), Promise(keeps_rest=False)])
+def test_a_compressor_that_changes_nothing_is_found_out(promise: Promise) -> None:
+    with pytest.raises(NotCompressed, match="none of the 21 target matrices differs") as caught:
+        judge(lambda _model: None, promise)
+    assert caught.value.realised is not None
+    assert not caught.value.realised.verified
+    json.dumps(caught.value.realised.to_json(), allow_nan=False)
+
+
+def test_one_matrix_that_was_skipped_is_named() -> None:
+    with pytest.raises(NotCompressed, match=r"sparsity 0.5 was promised, and not met by .*up_proj \(0.0000\)"):
+        judge(lambda model: [prune(model, only=part) for part in ("self_attn", "gate", "down")], HALF)
+
+
+def test_pruning_more_than_promised_is_found_out_unless_the_dense_model_had_the_zeros() -> None:
+    with pytest.raises(NotCompressed, match="not met by"):
+        judge(lambda model: prune(model, 0.6), HALF)
+    assert judge(lambda model: prune(model, 0.6), HALF, dense="magnitude-30").verified
+
+
+def test_too_many_levels_are_found_out() -> None:
+    with pytest.raises(NotCompressed, match=r"3 bits were promised, but more than 8 levels in .*q_proj \(1[0-9]\)"):
+        judge(lambda model: compress(model, Compressor("r", (RTN.step({"bits": 4}),)), None), Promise(bits=3))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_and_logits_that_are_not_finite_are_found_out(value: float) -> None:
+    def spoil(model: PreTrainedModel) -> None:
+        model.model.layers[1].mlp.up_proj.weight[0, 0] = value
+
+    with pytest.raises(NotCompressed, match=r"NaN or infinite weights in model.layers.1.mlp.up_proj") as caught:
+        judge(spoil, Promise())
+    json.dumps(caught.value.realised.to_json(), allow_nan=False)
+
+
+@pytest.mark.parametrize("part", ["embed_tokens", "norm", "lm_head", "layers.0.input_layernorm"])
+def test_what_is_no_target_must_not_change_unless_nothing_was_promised(part: str) -> None:
+    def change(model: PreTrainedModel) -> None:
+        prune(model)
+        model.get_submodule(part if part == "lm_head" else f"model.{part}").weight.mul_(1.5)
+
+    with pytest.raises(NotCompressed, match=rf"changed outside the blocks' linear layers: .*{part}"):
+        judge(change, HALF)
+    assert part in judge(change, Promise(keeps_rest=False)).warnings[0]
+
+
+def test_dense_means_the_same_to_the_bit() -> None:
+    def nudge(model: PreTrainedModel) -> None:
+        weight = model.model.layers[2].mlp.down_proj.weight
+        weight[0, 0] = torch.nextafter(weight[0, 0], torch.tensor(1.0))
+
+    with pytest.raises(NotCompressed, match="the dense model was changed in model.layers.2.mlp.down_proj"):
+        judge(nudge, Promise(is_dense=True))
+
+
+def test_a_hook_left_behind_on_the_dense_model_is_found_out() -> None:
+    def hook(model: PreTrainedModel) -> None:
+        model.model.layers[0].mlp.register_forward_hook(lambda _module, _args, output: 2 * output)
+
+    with pytest.raises(NotCompressed, match="logits differ from those of the same weights"):
+        judge(hook, Promise(is_dense=True))
+
+
+def test_a_model_of_another_kind_is_refused() -> None:
+    with pytest.raises(NotCompressed, match="not a causal language model"):
+        judge(lambda model: model.model, Promise())
+
+    def grow(model: PreTrainedModel) -> None:
+        model.resize_token_embeddings(100, mean_resizing=False)
+
+    with pytest.raises(NotCompressed, match="vocabulary of 100, the dense model one of 96"):
+        judge(grow, Promise())
+
+
+def test_a_model_without_a_linear_layer_in_its_blocks_is_refused() -> None:
+    class Opaque(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return 0 * x
+
+    model = toy_model("gpt2")
+    for layer in linear_layers(model):
+        model.set_submodule(layer.name, Opaque())
+    for block in model.transformer.h:
+        block.forward = lambda hidden, *_args, **_kwargs: hidden
+    with DenseSnapshot(model, toy_tokens()) as snapshot, pytest.raises(NotCompressed, match="nothing to compress"):
+        verify(model, snapshot, HALF)
+
+
+def test_a_function_that_forgets_to_return_the_model_is_told() -> None:
+    forgetful = user_method("forgetful", lambda _model, _calibration: None, "here", None)
+    with pytest.raises(NotCompressed, match="returned nothing .None..*must return the model"):
+        compress(toy_model("llama"), Compressor("f", (Step(forgetful),)), Calibration([toy_tokens()[0]]))
+
+
+def test_a_function_of_a_user_must_change_something_and_nothing_more_is_asked() -> None:
+    def only_a_bias(model: PreTrainedModel) -> None:
+        model.transformer.h[0].mlp.c_fc.bias.add_(1.0)
+
+    realised = judge(only_a_bias, Promise(keeps_rest=False), family="gpt2")
+    assert realised.verified
+    assert realised.coverage == 0.0
+    assert realised.logit_change > 0
+
+
+def test_matrices_that_are_gone_are_a_warning_for_a_user_and_a_fault_where_more_was_promised() -> None:
+    def factor(model: PreTrainedModel) -> None:
+        model.model.layers[0].mlp.up_proj = nn.Sequential(nn.Linear(32, 4, bias=False), nn.Linear(4, 48, bias=False))
+        prune(model)
+
+    assert "1 target matrices are gone" in judge(factor, Promise(keeps_rest=False)).warnings[0]
+    with pytest.raises(NotCompressed, match="gone or of another shape: model.layers.0.mlp.up_proj"):
+        judge(factor, HALF)
+
+
+def test_theoretical_bytes_take_the_smaller_of_mask_and_dense_storage() -> None:
+    realised = judge(prune, HALF)
+    n_weights = sum(rows * columns for rows, columns in (matrix.shape for matrix in realised.matrices))
+    assert realised.effective_bits == 0.5 * 32 + 1
+    assert realised.bytes.actual == realised.bytes.dense
+    assert realised.bytes.dense - realised.bytes.theoretical == n_weights * 15 / 8
+    # One column of 32 pruned: the mask costs as much as it saves, one of 48: more, so dense storage counts.
+    assert judge(lambda model: prune(model, 0.04), Promise()).effective_bits == 32
+
+
+def test_weight_error_is_relative_to_the_dense_weights() -> None:
+    def halve(model: PreTrainedModel) -> None:
+        for layer in linear_layers(model):
+            layer.set_weight(layer.weight / 2)
+
+    realised = judge(halve, Promise(keeps_rest=False))
+    assert realised.weight_error == pytest.approx(0.5)
+    assert all(matrix.weight_error == pytest.approx(0.5) for matrix in realised.matrices)
+
+
+def test_levels_are_counted_per_group_also_where_the_last_group_is_not_full() -> None:
+    weight = torch.tensor([[0.0, 1.0, 2.0, 2.0], [3.0, 3.0, 3.0, 3.0]])
+    assert max_levels(weight, None) == 3
+    assert max_levels(weight, 2) == 2
+    assert max_levels(weight, 3) == 3
+    assert max_levels(weight, 5) == 4
+
+
+def test_promises_of_a_chain_add_up() -> None:
+    pruned, rounded = HALF, Promise(bits=4, group_size=32, overhead_bits=16)
+    assert pruned.then(rounded) == replace(rounded, sparsity=0.5)
+    assert rounded.then(pruned) == replace(rounded, sparsity=0.5)
+    assert pruned.then(Promise(sparsity=0.3, sparsity_at_most=0.3)) == Promise(sparsity=0.5, sparsity_at_most=0.8)
+    anything = pruned.then(Promise(keeps_rest=False))
+    assert (anything.sparsity, anything.sparsity_at_most, anything.keeps_rest) == (0.5, None, False)
+    assert rounded.then(Promise(keeps_rest=False)).bits is None
+
+
+def test_zeros_must_survive_a_later_step_of_the_chain() -> None:
+    def refill(model: PreTrainedModel, _calibration: Calibration) -> PreTrainedModel:
+        for layer in linear_layers(model):
+            layer.set_weight(layer.weight + 0.01)
+        return model
+
+    chosen = Compressor("both", (MAGNITUDE.step({"sparsity": 0.5}), Step(user_method("refill", refill, "here", None))))
+    model = toy_model("llama")
+    with DenseSnapshot(model, toy_tokens()) as snapshot, pytest.raises(NotCompressed, match="sparsity 0.5"):
+        verify(compress(copy.deepcopy(model), chosen, Calibration([toy_tokens()[0]])), snapshot, chosen.promise)
