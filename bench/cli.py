@@ -44,31 +44,30 @@ class Listed(str, Enum):
 
 
 @app.command()
-def run(
+def run(  # noqa: PLR0913 - each argument is an option of the command
     suite: Annotated[str, typer.Argument(help="Name of a suite that ships (see `list suites`), or a .yaml file.")],
     out: Annotated[Path | None, typer.Option(help="Folder for the records. [default: runs/<suite>]")] = None,
     only: Annotated[
-        str | None, typer.Option(help="Only cells that match, e.g. '*/wanda-*/*' or 'native'. Dense cells they need stay.")
+        str | None,
+        typer.Option(help="Only cells that match, e.g. '*/wanda-*/*' or 'native'; the dense cells they need stay."),
     ] = None,
-    rerun: Annotated[Rerun, typer.Option(help="Which cells to run: those without a record, also failed ones, or all.")] = (
-        Rerun.MISSING
-    ),
+    rerun: Annotated[
+        Rerun, typer.Option(help="Which cells to run: those without a record, also failed ones, or all.")
+    ] = Rerun.MISSING,
     jobs: Annotated[int, typer.Option(min=1, help="States at a time, each in a process of its own.")] = 1,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ... [default: cuda where there is one]")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda, cuda:1, ... [default: cuda where there is one]")
+    ] = None,
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the suite, e.g. data.tokens=4096.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
 ) -> None:
     """Run a suite: every model x compressor x SAE; ends with the board. Again does only what is missing."""
-    from . import commands
+    from . import run_command
 
-    raise typer.Exit(
-        commands.run(
-            suite, out=out, only=only, rerun=rerun.value, slots=jobs, device=device, overrides=overrides or [],
-            dry_run=dry_run,
-        )
-    )
+    options = run_command.RunOptions(out, only, rerun.value, jobs, device, tuple(overrides or ()), dry_run)
+    raise typer.Exit(run_command.run(suite, options))
 
 
 @app.command("list")
@@ -84,9 +83,9 @@ def list_(
 @app.command()
 def show(record: Annotated[Path, typer.Argument(help="A record: one .json file below cells/.")]) -> None:
     """One cell, readable."""
-    from . import commands
+    from . import board_commands
 
-    commands.show(record)
+    board_commands.show(record)
 
 
 @app.command()
@@ -95,9 +94,9 @@ def leaderboard(
     out: Annotated[Path, typer.Option(help="Markdown file to write.")] = Path("LEADERBOARD.md"),
 ) -> None:
     """A board in Markdown from the records of one or more runs."""
-    from . import commands
+    from . import board_commands
 
-    commands.leaderboard(folders, out)
+    board_commands.leaderboard(folders, out)
 
 
 def main() -> None:

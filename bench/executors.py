@@ -13,10 +13,10 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import BaseContext
+from multiprocessing.context import BaseContext, ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -101,6 +101,12 @@ class LocalExecutor:
         self._running.clear()
 
 
+def warm_up() -> None:
+    """Start the server that workers are forked from, so that it imports the libraries while a plan is made."""
+    if isinstance(_context(), ForkServerContext):
+        forkserver.ensure_running()
+
+
 def _received(running: _Running) -> Event | Crashed:
     try:
         return running.connection.recv()
@@ -163,5 +169,3 @@ def _quieten() -> None:
     transformers.utils.logging.disable_progress_bar()
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     warnings.simplefilter("default")
-
-

@@ -70,9 +70,7 @@ def _sums(meters: Mapping[str, Mapping[str, Meter]]) -> dict[str, dict[str, Sums
     return {name: {task: meter.sums() for task, meter in of_task.items()} for name, of_task in meters.items()}
 
 
-def _state_batch(
-    model: PreTrainedModel, batch: Batch, reading: Reading, dense_reading: Reading | None
-) -> StateBatch:
+def _state_batch(model: PreTrainedModel, batch: Batch, reading: Reading, dense_reading: Reading | None) -> StateBatch:
     device, valid = model.device, batch.valid
 
     def hidden_of(source: Reading) -> Callable[[], Float[Tensor, "token d_model"]]:
@@ -88,9 +86,7 @@ def _state_batch(
     )
 
 
-def _site_batch(
-    model: PreTrainedModel, batch: Batch, reading: Reading, site: Site, state: StateBatch
-) -> SiteBatch:
+def _site_batch(model: PreTrainedModel, batch: Batch, reading: Reading, site: Site, state: StateBatch) -> SiteBatch:
     device = model.device
     valid, tokens = batch.valid.to(device), batch.tokens.to(device)
     own = reading.rows(site.name, batch).to(device)

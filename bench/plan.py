@@ -16,7 +16,7 @@ from ..registry.errors import RegistryError, unknown
 from ..registry.models import Model
 from ..registry.saes.entry import SaeEntry
 from ..registry.saes.resolve import resolve as resolve_sae
-from ..registry.texts import Role, Text
+from ..registry.texts import Text
 from ..tasks.shelf import TASKS
 from ..tasks.task import Task
 from .suite import Definition, Place, Suite, SuiteFile
@@ -86,16 +86,16 @@ class Plan:
     def sae_identity(self, entry: SaeEntry, prepend_bos: bool) -> dict[str, Any]:
         """What identifies an SAE on a given state: its entry, and the texts that made it."""
         used = [ancestor for ancestor in lineage(entry) if ancestor.on is not None]
-        identity: dict[str, Any] = {"entry": entry.identity()}
+        identity = entry.identity()
+        cut = {"context": self.suite.data.context, "bos": prepend_bos}
         if any(ancestor.source == "trained" for ancestor in used):
-            context = self.suite.data.context
-            identity["training"] = {**self.training.identity("training"), "context": context, "bos": prepend_bos}
+            identity["training"] = {**self.training.identity("training"), **cut}
         if any(ancestor.source == "pruned" for ancestor in used):
-            identity["calibration"] = self.calibration_identity(prepend_bos)
+            identity["calibration"] = {**self.calibration.identity("calibration"), **cut}
         return identity
 
     def calibration_identity(self, prepend_bos: bool) -> dict[str, Any]:
-        """What identifies the calibration windows."""
+        """What identifies the sequences that compressors see."""
         settings = self.suite.data.calibration
         context = settings.context or self.suite.data.context
         identity = self.calibration.identity("calibration")
@@ -128,9 +128,7 @@ def select(plan: Plan, pattern: str) -> Plan:
     def kept(state: StatePlan, cell: CellPlan) -> bool:
         return cell in chosen or (state.is_dense and (cell.labels.model, cell.labels.sae) in compared)
 
-    states = (
-        replace(state, cells=tuple(cell for cell in state.cells if kept(state, cell))) for state in plan.states
-    )
+    states = (replace(state, cells=tuple(cell for cell in state.cells if kept(state, cell))) for state in plan.states)
     return replace(plan, states=tuple(state for state in states if state.cells))
 
 
@@ -172,12 +170,24 @@ class _Planner:
         data = self._suite.data
         alone = data.calibration.text is not None and data.training.text is not None
         evaluation = self._located(("data", "text"), texts.resolve, data.text, divided=not alone)
-        others = []
-        for section in ("calibration", "training"):
-            own = getattr(data, section).text
-            place = ("data", section, "text")
-            others.append(evaluation if own is None else self._located(place, texts.resolve, own, divided=False))
+        others = [self._other_text(section, evaluation) for section in ("calibration", "training")]
         return evaluation, others[0], others[1]
+
+    def _other_text(self, section: str, evaluation: Text) -> Text:
+        """The text for calibration or training: one of its own, or the evaluation text's part for that."""
+        own = getattr(self._suite.data, section).text
+        if own is None:
+            return evaluation
+        place = ("data", section, "text")
+        text = self._located(place, texts.resolve, own, divided=False)
+        if text.content == evaluation.content and not (text.divided and evaluation.divided):
+            what = "calibrated" if section == "calibration" else "trained"
+            raise self._source.mistake(
+                place,
+                f"this is the evaluation text itself: the state would be measured on what it was {what} on. Leave it "
+                "out to set a part of the text aside, or give another text.",
+            )
+        return text
 
     def _task(self, index: int, name: str) -> Task:
         if name not in TASKS:
@@ -258,6 +268,7 @@ class _Planner:
             compressor=compressor.name,
             sae=entry.name,
             sae_source=entry.source,
+            text=plan.evaluation.name,
         )
         return CellPlan(labels, entry, bos, spec)
 
@@ -272,8 +283,3 @@ def _for_model(definition: Definition) -> tuple[Definition, str | None]:
     if isinstance(definition, Mapping) and "model" in definition:
         return {key: value for key, value in definition.items() if key != "model"}, str(definition["model"])
     return definition, None
-
-
-def text_of(plan: Plan, role: Role) -> Text:
-    """The text that plays a role."""
-    return {"evaluation": plan.evaluation, "calibration": plan.calibration, "training": plan.training}[role]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from types import TracebackType
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
@@ -14,6 +14,7 @@ from ..leaderboard.record import Record
 _HEADLINE = ("perplexity.transfer_gap", "gap")
 
 
+@runtime_checkable
 class View(Protocol):
     """Told what happens."""
 

@@ -1,6 +1,7 @@
-"""A reading: the activations of one state on all windows of a text, on disk, so that memory does not grow with the text.
+"""A reading: the activations of one state on all windows of a text, on disk.
 
-Positions of all windows are laid end to end without padding, in the model's dtype.
+So memory does not grow with the text. Positions of all windows are laid end to end without padding, in the model's
+dtype.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ def max_positions(model: PreTrainedModel) -> int:
 
 
 class Reading:
-    """Arrays `[position, channel]` by name, memory-mapped."""
+    """Arrays `[position, channel]` by name, memory-mapped; their widths differ."""
 
-    def __init__(self, windows: Windows, arrays: Mapping[str, Float[Tensor, "position channel"]]) -> None:
+    def __init__(self, windows: Windows, arrays: Mapping[str, Float[Tensor, "_ _"]]) -> None:
         self.windows = windows
         self._arrays = arrays
         self.means: dict[Site, Float[Tensor, " channel"]] = {}
@@ -91,10 +92,10 @@ def read(
 
 
 def _keep(
-    arrays: Mapping[str, Float[Tensor, "position channel"]],
+    arrays: Mapping[str, Float[Tensor, "_ _"]],
     windows: Windows,
     batch: Batch,
-    found: Mapping[str, Float[Tensor, "batch position channel"]],
+    found: Mapping[str, Float[Tensor, "_ _ _"]],
 ) -> None:
     for index, row in enumerate(batch.rows.tolist()):
         start, length = windows.starts[row], len(windows.tokens[row])

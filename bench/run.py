@@ -131,9 +131,7 @@ class Run:
         finally:
             executor.stop()
 
-    def _ready(
-        self, pending: list[StatePlan], unfinished: set[str], executor: LocalExecutor
-    ) -> Sequence[StatePlan]:
+    def _ready(self, pending: list[StatePlan], unfinished: set[str], executor: LocalExecutor) -> Sequence[StatePlan]:
         """States that can start now, taken off `pending`; at most as many as there is room for."""
         for state in pending:
             if executor.has_room and (state.is_dense or self._plan.dense_of(state).name not in unfinished):
@@ -189,5 +187,3 @@ class Run:
             environment=environment.describe(job.device) | {"seed": self._plan.suite.seed, "command": job.command},
             error=Failure(phase=phase, type="WorkerCrashed", message=event.message),
         )
-
-

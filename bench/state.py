@@ -40,6 +40,7 @@ from .profiling import Stopwatch
 from .reading import Reading, read
 from .supply import Supply
 
+
 def run(job: Job, emit: Callable[[Event], None]) -> None:
     """Measure a state; every wanted cell ends in a record, whatever happens."""
     torch.manual_seed(job.source.suite.seed)
@@ -167,7 +168,8 @@ class _StateRun:
                 figures[metric.name] = Measurement(
                     value=value.value, unit=metric.unit, ci=value.ci, n=n, reason=value.reason
                 )
-        per_document = {name: values.tolist() for name, values in own.items()}
+        # What is not finite is no sum to compare with; the figures that need it say why they have no value.
+        per_document = {name: values.tolist() for name, values in own.items() if np.isfinite(values).all()}
         self._finish(cell, "ok", metrics=figures, per_document=per_document, supplied=supplied)
 
     def _finish(
@@ -181,7 +183,6 @@ class _StateRun:
         error: Failure | None = None,
     ) -> None:
         names = {f"sae {other.labels.sae}" for other in self._state.cells} - {f"sae {cell.labels.sae}"}
-        self._outcome.done.add(cell.labels.sae)
         record = Record(
             cell_id=cell.cell_id,
             status=status,
@@ -196,6 +197,7 @@ class _StateRun:
             environment=self._environment,
             error=error,
         )
+        self._outcome.done.add(cell.labels.sae)
         self._emit(CellDone(record))
 
     @contextmanager

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,6 @@ from ..registry.windows import Windows
 from .artifacts import Artifacts
 from .plan import Plan, StatePlan, calibration_bos
 from .reading import HIDDEN, Reading, max_positions, open_array
-
 
 _COST = "cost.json"
 
@@ -60,18 +59,14 @@ class Supply:
 
     def calibration(self) -> Calibration:
         """The sequences that compressors see."""
-        return Calibration(self._calibration_windows(calibration_bos(self._plan.suite.data)).tokens)
-
-    def _calibration_windows(self, prepend_bos: bool) -> Windows:
-        settings, data = self._plan.suite.data.calibration, self._plan.suite.data
+        data = self._plan.suite.data
         cut = windows.cut(
             self._plan.calibration.documents("calibration"),
             self.tokenizer,
-            settings.context or data.context,
-            prepend_bos,
+            data.calibration.context or data.context,
+            calibration_bos(data),
         )
-        taken = tuple(window for _, window in itertools.islice(cut, settings.sequences))
-        return Windows(taken, tuple(0 for _ in taken), windows.special_ids(self.tokenizer))
+        return Calibration([window for _, window in itertools.islice(cut, data.calibration.sequences)])
 
     def reading_key(self, prepend_bos: bool) -> dict[str, Any]:
         """Key of the dense reading: what was run on what, and by what, since last digits differ between the latter."""
@@ -167,14 +162,13 @@ class Supply:
     def _activations(
         self, entry: SaeEntry, prepend_bos: bool, model: PreTrainedModel
     ) -> Iterator[Float[Tensor, "token channel"]]:
-        """Valid activations at the site: of the calibration windows, or, to train on, of the training text without end."""
-        if entry.source == "pruned":
-            parts: Iterator[Windows] = iter([self._calibration_windows(prepend_bos)])
-        else:
+        """Valid activations at the site, without end: of the training text, or of the one to calibrate on."""
+        if entry.source == "trained":
             documents = texts.endless(self._plan.training, "training")
-            context = self._plan.suite.data.context
-            parts = windows.stream(documents, self.tokenizer, context=context, prepend_bos=prepend_bos)
-        for part in parts:
+        else:
+            documents = texts.endless(self._plan.calibration, "calibration")
+        context = self._plan.suite.data.context
+        for part in windows.stream(documents, self.tokenizer, context=context, prepend_bos=prepend_bos):
             for batch in part.batches(max_positions(model)):
                 with torch.inference_mode():
                     found = sites.read(model, batch.tokens.to(model.device), entry.site)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePath
 from typing import Any
 
 from .record import Record, canonical_json
@@ -55,21 +54,13 @@ def _identity(record: Record, tasks: Sequence[str]) -> dict[str, Any]:
 def _described(records: list[Record], tasks: Sequence[str]) -> ComparableRecords:
     identity = _identity(records[0], tasks)
     title = " / ".join(sorted({printable(record.labels.model) for record in records}))
-    facts = [f"text {_text_name(identity['data'].get('text'))}"]
+    facts = ["text " + " / ".join(sorted({brief(record.labels.text, 40) for record in records}))]
     for name, unit in (("tokens", "{:,} tokens"), ("context", "context {:,}")):
         value = identity["data"].get(name)
         if isinstance(value, int):
             facts.append(unit.format(value))
     facts.append(f"seed {identity['seed']}")
     return ComparableRecords(title, ", ".join(facts), _flat(identity), tuple(records))
-
-
-def _text_name(text: Any) -> str:
-    """The name of a text, however its identity is written; of a file only the file's own name."""
-    if isinstance(text, Mapping):
-        path = text.get("path")
-        text = text.get("name") or text.get("hub") or (PurePath(path).name if isinstance(path, str) else None)
-    return brief(text, 40) if isinstance(text, str) else "unnamed"
 
 
 def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

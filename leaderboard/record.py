@@ -40,6 +40,8 @@ class Labels(Part):
     sae: str
     sae_source: str
     """`pretrained`, `trained`, `finetuned`, `pruned` or `random`."""
+    text: str
+    """The text that was measured on."""
 
 
 class Spec(Part):

@@ -97,7 +97,7 @@ class Block:
     """Counted from 0."""
     _model: PreTrainedModel = field(repr=False)
     _batches: Sequence[TokenBatch] = field(repr=False)
-    _hidden: Sequence[Float[Tensor, "batch position d_model"]] = field(repr=False)
+    _hidden: Sequence[Float[Tensor, "_batch _position d_model"]] = field(repr=False)
 
     @property
     def layers(self) -> list[LinearLayer]:

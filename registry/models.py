@@ -116,9 +116,7 @@ def _from_folder(definition: ModelDefinition, folder: Path) -> Model:
         "config": _config_hash(folder / "config.json"),
         "dtype": definition.dtype,
     }
-    return Model(
-        definition.name, str(folder), None, definition.dtype, definition.trust_remote_code, config, identity
-    )
+    return Model(definition.name, str(folder), None, definition.dtype, definition.trust_remote_code, config, identity)
 
 
 def _from_hub(definition: ModelDefinition) -> Model:
@@ -132,9 +130,7 @@ def _from_hub(definition: ModelDefinition) -> Model:
 def _config(definition: ModelDefinition, location: str) -> PretrainedConfig:
     revision = definition.revision if definition.hub else None
     try:
-        config = AutoConfig.from_pretrained(
-            location, revision=revision, trust_remote_code=definition.trust_remote_code
-        )
+        config = AutoConfig.from_pretrained(location, revision=revision, trust_remote_code=definition.trust_remote_code)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RegistryError(f"Model '{definition.name}': no configuration from {location}: {_first(error)}") from error
     family_of(config)

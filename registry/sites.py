@@ -152,9 +152,7 @@ def capture(model: PreTrainedModel, sites: Sequence[Site]) -> Iterator[dict[Site
 
 
 @contextmanager
-def splice(
-    model: PreTrainedModel, site: Site, replacement: Float[Tensor, "batch position channel"]
-) -> Iterator[None]:
+def splice(model: PreTrainedModel, site: Site, replacement: Float[Tensor, "batch position channel"]) -> Iterator[None]:
     """For the time of the context, the activations at `site` are `replacement`, cast to the model's dtype."""
     with edit(model, site, lambda hidden: replacement.to(hidden)):
         yield

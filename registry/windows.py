@@ -44,7 +44,7 @@ class Batch:
 class Windows:
     """All windows of a text, each `[position]` token ids with the BOS in front where there is one."""
 
-    tokens: tuple[Int[Tensor, " position"], ...]
+    tokens: tuple[Int[Tensor, " _"], ...]
     units: tuple[int, ...]
     """The resampling unit of each window."""
     special_ids: tuple[int, ...]
@@ -106,7 +106,7 @@ def cut(
     tokenizer: PreTrainedTokenizerBase,
     context: int,
     prepend_bos: bool,
-) -> Iterator[tuple[int, Int[Tensor, " position"]]]:
+) -> Iterator[tuple[int, Int[Tensor, " _"]]]:
     """The windows of documents, each with the number of its document.
 
     Args:
@@ -138,7 +138,7 @@ def collect(
     Raises:
         RegistryError: no text at all.
     """
-    taken: list[Int[Tensor, " position"]] = []
+    taken: list[Int[Tensor, " _"]] = []
     numbers: list[int] = []
     missing = tokens
     has_bos = prepend_bos and bos_id(tokenizer) is not None

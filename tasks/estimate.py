@@ -16,6 +16,7 @@ from .metric import Estimate, Metric, Totals, UnitSums
 
 N_DRAWS = 1000
 ONE_DOCUMENT = "a single document cannot be resampled"
+NOT_FINITE = "not finite: activations, reconstructions or predictions hold NaN or infinity"
 NOT_RESAMPLED = "no interval: it does not follow from sums by document"
 
 
@@ -49,12 +50,13 @@ def _estimate(metric: Metric, totals: Totals, draws: Totals | None) -> Estimate:
     with np.errstate(all="ignore"):  # what overflows or is undefined becomes a reason below
         value = float(metric.compute(totals))
         if not np.isfinite(value):
-            return Estimate(None, None, metric.undefined)
+            whole = all(np.isfinite(total) for total in totals.values())
+            return Estimate(None, None, metric.undefined if whole else NOT_FINITE)
         if not metric.resampled:
             return Estimate(value, None, NOT_RESAMPLED)
         if draws is None:
             return Estimate(value, None, ONE_DOCUMENT)
-        drawn = metric.compute(draws)
+        drawn = np.asarray(metric.compute(draws))
     drawn = drawn[np.isfinite(drawn)]
     if drawn.size < N_DRAWS // 2:
         return Estimate(value, None, f"undefined in more than half of the draws: {metric.undefined}")

@@ -17,14 +17,17 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
-Totals = Mapping[str, Float[np.ndarray, "*draw"]]
+Values = Float[np.ndarray, "*draw"] | np.floating | float
+"""A number, or one for each draw of the bootstrap."""
+
+Totals = Mapping[str, Values]
 """Sums by name: scalars for the value, one entry a draw for the interval."""
 
 UnitSums = Mapping[str, Float[np.ndarray, " unit"]]
 """Sums by name, one entry a resampling unit."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Metric:
     """One figure: what it is, which way is better, where its definition comes from."""
 
@@ -36,7 +39,7 @@ class Metric:
     """None where neither direction is better (an average count, a perplexity that both sides share)."""
     definition: str
     source: str
-    compute: Callable[[Totals], Float[np.ndarray, "*draw"]]
+    compute: Callable[[Totals], Values]
     """From sums to values; NaN where the metric has none."""
     undefined: str
     """Why there may be no value."""
@@ -60,9 +63,7 @@ class Estimate:
     """Why there is no value or no interval."""
 
 
-def ratio(
-    numerator: Float[np.ndarray, "*draw"], denominator: Float[np.ndarray, "*draw"], smallest: float = 0.0
-) -> Float[np.ndarray, "*draw"]:
+def ratio(numerator: Values, denominator: Values, smallest: Values = 0.0) -> Values:
     """Numerator over denominator; NaN where the denominator is not above `smallest`."""
     numerator, denominator = np.asarray(numerator, np.float64), np.asarray(denominator, np.float64)
     defined = denominator > smallest

@@ -17,12 +17,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 
 from .batch import CellBatch
-from .metric import Metric, Totals, ratio
+from .metric import Metric, Totals, Values, ratio
 from .tally import Tally
 from .task import Sums
 
@@ -33,25 +34,26 @@ SMALLEST_ABLATION_NATS = 0.05
 
 _NO_TOKENS = "no token has a next token to predict"
 _NO_DENSE = "the same SAE has no figures on the dense state"
+_OVERFLOW = "the cross-entropy is so large that its exponential overflows"
 _SMALL_ABLATION = f"ablating the site costs less than {SMALLEST_ABLATION_NATS} nats, so there is nothing to recover"
 
 
-def _ce(name: str, prefix: str = "") -> Callable[[Totals], np.ndarray]:
+def _ce(name: str, prefix: str = "") -> Callable[[Totals], Values]:
     return lambda totals: ratio(totals[prefix + name], totals[prefix + "n_scored"])
 
 
-def _increase(totals: Totals, prefix: str = "") -> np.ndarray:
+def _increase(totals: Totals, prefix: str = "") -> Values:
     return ratio(totals[prefix + "ce_spliced"] - totals[prefix + "ce_state"], totals[prefix + "n_scored"])
 
 
-def _transfer_gap(totals: Totals) -> np.ndarray:
+def _transfer_gap(totals: Totals) -> Values:
     if DENSE_CELL + "ce_spliced" not in totals:
         return np.full_like(np.asarray(totals["ce_state"]), np.nan)
     return _increase(totals) - _increase(totals, DENSE_CELL)
 
 
-def _recovered(ablated: str) -> Callable[[Totals], np.ndarray]:
-    def compute(totals: Totals) -> np.ndarray:
+def _recovered(ablated: str) -> Callable[[Totals], Values]:
+    def compute(totals: Totals) -> Values:
         worth = ratio(totals[ablated] - totals["ce_state"], totals["n_scored"])
         kept = ratio(totals[ablated] - totals["ce_spliced"], totals["n_scored"])
         return ratio(kept, worth, SMALLEST_ABLATION_NATS)
@@ -59,80 +61,113 @@ def _recovered(ablated: str) -> Callable[[Totals], np.ndarray]:
     return compute
 
 
-def _metric(
-    name: str,
-    higher_is_better: bool | None,
-    definition: str,
-    compute: Callable[[Totals], np.ndarray],
-    *,
-    unit: str = "nats",
-    undefined: str = _NO_TOKENS,
-    valid_range: tuple[float | None, float | None] = (None, None),
-    source: str = "SAELens evals",
-    counted: str = "n_scored",
-) -> Metric:
-    return Metric(
-        f"perplexity.{name}",
-        unit,
-        higher_is_better,
-        definition,
-        source,
-        compute,
-        undefined,
-        counted,
-        valid_range=valid_range,
-    )
+def _mean_of(name: str) -> Callable[[Totals], Values]:
+    return lambda totals: ratio(totals[name], totals["n_valid"])
 
 
-_OVERFLOW = "the cross-entropy is so large that its exponential overflows"
+_metric = partial(Metric, source="SAELens evals", undefined=_NO_TOKENS, counted="n_scored")
+_cross_entropy = partial(_metric, unit="nats", valid_range=(0.0, None))
+_perplexity = partial(_metric, unit="1", valid_range=(1.0, None), undefined=_OVERFLOW, higher_is_better=False)
+_divergence = partial(_metric, unit="nats", valid_range=(0.0, None), counted="n_valid", higher_is_better=False)
+_recovery = partial(_metric, unit="1", undefined=_SMALL_ABLATION, higher_is_better=True)
+
 METRICS = (
-    _metric("ce_dense", False, "cross-entropy of the dense model", _ce("ce_dense"), valid_range=(0, None)),
-    _metric("ce_state", False, "cross-entropy of the state", _ce("ce_state"), valid_range=(0, None)),
-    _metric("ce_spliced", False, "cross-entropy of the state with the SAE in", _ce("ce_spliced"), valid_range=(0, None)),
-    _metric("ce_zero", None, "cross-entropy of the state with zeros at the site", _ce("ce_zero"), valid_range=(0, None)),
-    _metric(
-        "ce_mean", None, "cross-entropy of the state with its mean activation at the site", _ce("ce_mean"),
-        valid_range=(0, None),
+    _cross_entropy(
+        name="perplexity.ce_dense",
+        higher_is_better=False,
+        definition="cross-entropy of the dense model",
+        compute=_ce("ce_dense"),
+    ),
+    _cross_entropy(
+        name="perplexity.ce_state",
+        higher_is_better=False,
+        definition="cross-entropy of the state",
+        compute=_ce("ce_state"),
+    ),
+    _cross_entropy(
+        name="perplexity.ce_spliced",
+        higher_is_better=False,
+        definition="cross-entropy of the state with the SAE in",
+        compute=_ce("ce_spliced"),
+    ),
+    _cross_entropy(
+        name="perplexity.ce_zero",
+        higher_is_better=None,
+        definition="cross-entropy of the state with zeros at the site",
+        compute=_ce("ce_zero"),
+    ),
+    _cross_entropy(
+        name="perplexity.ce_mean",
+        higher_is_better=None,
+        definition="cross-entropy of the state with its mean activation at the site",
+        compute=_ce("ce_mean"),
+    ),
+    _perplexity(
+        name="perplexity.ppl_state",
+        definition="exp(ce_state)",
+        compute=lambda totals: np.exp(_ce("ce_state")(totals)),
+    ),
+    _perplexity(
+        name="perplexity.ppl_spliced",
+        definition="exp(ce_spliced)",
+        compute=lambda totals: np.exp(_ce("ce_spliced")(totals)),
     ),
     _metric(
-        "ppl_state", False, "exp(ce_state)", lambda totals: np.exp(_ce("ce_state")(totals)), unit="1",
-        undefined=_OVERFLOW, valid_range=(1, None),
-    ),
-    _metric(
-        "ppl_spliced", False, "exp(ce_spliced)", lambda totals: np.exp(_ce("ce_spliced")(totals)), unit="1",
-        undefined=_OVERFLOW, valid_range=(1, None),
-    ),
-    _metric(
-        "ce_model_increase", False, "ce_state - ce_dense: what compression costs the model",
-        lambda totals: ratio(totals["ce_state"] - totals["ce_dense"], totals["n_scored"]),
+        name="perplexity.ce_model_increase",
+        unit="nats",
+        higher_is_better=False,
+        definition="ce_state - ce_dense: what compression costs the model",
         source="arXiv 2606.03002",
-    ),
-    _metric("ce_splice_increase", False, "ce_spliced - ce_state: what the SAE costs this state", _increase),
-    _metric(
-        "transfer_gap", False,
-        "ce_splice_increase here minus that of the same SAE entry on the dense state: what compression costs the SAE",
-        _transfer_gap, undefined=_NO_DENSE, source="saetransfer",
+        compute=lambda totals: ratio(totals["ce_state"] - totals["ce_dense"], totals["n_scored"]),
     ),
     _metric(
-        "loss_recovered_zero", True, "(ce_zero - ce_spliced) / (ce_zero - ce_state)", _recovered("ce_zero"), unit="1",
-        undefined=_SMALL_ABLATION, valid_range=(None, None),
+        name="perplexity.ce_splice_increase",
+        unit="nats",
+        higher_is_better=False,
+        definition="ce_spliced - ce_state: what the SAE costs this state",
+        compute=_increase,
     ),
     _metric(
-        "loss_recovered_mean", True, "(ce_mean - ce_spliced) / (ce_mean - ce_state)", _recovered("ce_mean"), unit="1",
-        undefined=_SMALL_ABLATION, valid_range=(None, None),
+        name="perplexity.transfer_gap",
+        unit="nats",
+        higher_is_better=False,
+        definition="ce_splice_increase here minus that of the same SAE entry on the dense state: "
+        "what compression costs the SAE",
+        source="saetransfer",
+        compute=_transfer_gap,
+        undefined=_NO_DENSE,
+    ),
+    _recovery(
+        name="perplexity.loss_recovered_zero",
+        definition="(ce_zero - ce_spliced) / (ce_zero - ce_state)",
+        compute=_recovered("ce_zero"),
+    ),
+    _recovery(
+        name="perplexity.loss_recovered_mean",
+        definition="(ce_mean - ce_spliced) / (ce_mean - ce_state)",
+        source="saetransfer",
+        compute=_recovered("ce_mean"),
+    ),
+    _divergence(
+        name="perplexity.kl_splice",
+        definition="mean over tokens of KL(state || state with the SAE in)",
+        compute=_mean_of("kl_splice"),
     ),
     _metric(
-        "kl_splice", False, "mean over tokens of KL(state || state with the SAE in)",
-        lambda totals: ratio(totals["kl_splice"], totals["n_valid"]), valid_range=(0, None), counted="n_valid",
+        name="perplexity.kl_score",
+        unit="1",
+        higher_is_better=True,
+        definition="1 - KL(state || spliced) / KL(state || zero ablation)",
+        compute=lambda totals: 1.0 - ratio(totals["kl_splice"], totals["kl_zero"]),
+        undefined="zero ablation changes no prediction",
+        counted="n_valid",
+        valid_range=(None, 1.0),
     ),
-    _metric(
-        "kl_score", True, "1 - KL(state || spliced) / KL(state || zero ablation)",
-        lambda totals: 1.0 - ratio(totals["kl_splice"], totals["kl_zero"]), unit="1",
-        undefined="zero ablation changes no prediction", valid_range=(None, 1), counted="n_valid",
-    ),
-    _metric(
-        "kl_model", False, "mean over tokens of KL(dense || state)",
-        lambda totals: ratio(totals["kl_model"], totals["n_valid"]), valid_range=(0, None), counted="n_valid", source="arXiv 2606.03002",
+    _divergence(
+        name="perplexity.kl_model",
+        definition="mean over tokens of KL(dense || state)",
+        source="arXiv 2606.03002",
+        compute=_mean_of("kl_model"),
     ),
 )
 

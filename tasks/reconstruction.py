@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -20,108 +21,103 @@ from jaxtyping import Int
 from torch import Tensor
 
 from .batch import CellBatch
-from .metric import Metric, Totals, ratio
+from .metric import Metric, Totals, Values, ratio
 from .tally import Tally
 from .task import Sums
 
-_NO_TOKENS = "no valid tokens"
-_NO_VARIANCE = "the activations have no variance"
-_SAELENS = "SAELens evals"
 
-
-def _mean(name: str) -> Callable[[Totals], np.ndarray]:
+def _mean(name: str) -> Callable[[Totals], Values]:
     return lambda totals: ratio(totals[name], totals["n_tokens"])
 
 
-def _fvu(totals: Totals) -> np.ndarray:
+def _fvu(totals: Totals) -> Values:
     # Cancellation leaves about 1e-7 of the sum of squares in float32; below that there is no variance to explain.
     floor = 1e-12 * np.asarray(totals["x_squared"]).max()
     return ratio(totals["residual_squared"], totals["centred_squared"], floor)
 
 
-def _metric(
-    name: str,
-    unit: str,
-    higher_is_better: bool | None,
-    definition: str,
-    compute: Callable[[Totals], np.ndarray],
-    *,
-    undefined: str = _NO_TOKENS,
-    source: str = _SAELENS,
-    valid_range: tuple[float | None, float | None] = (0.0, None),
-    resampled: bool = True,
-) -> Metric:
-    return Metric(
-        f"reconstruction.{name}",
-        unit,
-        higher_is_better,
-        definition,
-        source,
-        compute,
-        undefined,
-        "n_tokens",
-        valid_range=valid_range,
-        resampled=resampled,
-    )
-
+_metric = partial(Metric, unit="1", source="SAELens evals", undefined="no valid tokens", counted="n_tokens")
+_variance = partial(
+    _metric, source="SAELens >= 6.45.1, ExplainedVarianceCalculator", undefined="the activations have no variance"
+)
+_share_of_latents = partial(_metric, valid_range=(0.0, 1.0), resampled=False)
 
 METRICS = (
-    _metric(
-        "explained_variance",
-        "1",
-        True,
-        "1 - sum |x-y|^2 / sum |x-mean(x)|^2, sums over all tokens",
-        lambda totals: 1.0 - _fvu(totals),
-        undefined=_NO_VARIANCE,
-        source="SAELens >= 6.45.1, ExplainedVarianceCalculator",
+    _variance(
+        name="reconstruction.explained_variance",
+        higher_is_better=True,
+        definition="1 - sum |x-y|^2 / sum |x-mean(x)|^2, sums over all tokens",
+        compute=lambda totals: 1.0 - _fvu(totals),
         valid_range=(None, 1.0),
     ),
-    _metric(
-        "fvu",
-        "1",
-        False,
-        "fraction of variance unexplained: sum |x-y|^2 / sum |x-mean(x)|^2",
-        _fvu,
-        undefined=_NO_VARIANCE,
-        source="SAELens >= 6.45.1, ExplainedVarianceCalculator",
+    _variance(
+        name="reconstruction.fvu",
+        higher_is_better=False,
+        definition="fraction of variance unexplained: sum |x-y|^2 / sum |x-mean(x)|^2",
+        compute=_fvu,
+        valid_range=(0.0, None),
     ),
-    _metric("mse", "1", False, "mean over tokens of |x-y|^2, summed over channels", _mean("residual_squared")),
     _metric(
-        "cosine",
-        "1",
-        True,
-        "mean over tokens of the cosine of x and y (0 where one of them is zero)",
-        _mean("cosine"),
+        name="reconstruction.mse",
+        higher_is_better=False,
+        definition="mean over tokens of |x-y|^2, summed over channels",
+        compute=_mean("residual_squared"),
+        valid_range=(0.0, None),
+    ),
+    _metric(
+        name="reconstruction.cosine",
+        higher_is_better=True,
+        definition="mean over tokens of the cosine of x and y (0 where one of them is zero)",
+        compute=_mean("cosine"),
         valid_range=(-1.0, 1.0),
     ),
-    _metric("l2_ratio", "1", None, "mean over tokens of |y| / |x|; below 1 the SAE shrinks", _mean("l2_ratio")),
     _metric(
-        "relative_bias",
-        "1",
-        None,
-        "sum |y|^2 / sum x.y; 1 for an unbiased reconstruction",
-        lambda totals: np.divide(totals["y_squared"], totals["x_dot_y"]),
-        undefined="activations and reconstructions are orthogonal",
-        source="arXiv 2404.16014, Eq. 10",
-        valid_range=(None, None),
+        name="reconstruction.l2_ratio",
+        higher_is_better=None,
+        definition="mean over tokens of |y| / |x|; below 1 the SAE shrinks",
+        compute=_mean("l2_ratio"),
+        valid_range=(0.0, None),
     ),
-    _metric("l0", "latents", None, "mean over tokens of the number of latents that are not 0", _mean("l0")),
-    _metric("l1", "1", None, "mean over tokens of the sum of |latents|", _mean("l1")),
-    *(
-        _metric(
-            name,
-            "1",
-            better,
-            definition,
-            lambda totals, name=name: np.asarray(totals[name]),
-            valid_range=(0.0, 1.0),
-            resampled=False,
-        )
-        for name, better, definition in (
-            ("alive_fraction", True, "share of latents that fire on at least one token"),
-            ("density_over_1pct", None, "share of latents that fire on more than 1 % of the tokens"),
-            ("density_over_10pct", None, "share of latents that fire on more than 10 % of the tokens"),
-        )
+    _metric(
+        name="reconstruction.relative_bias",
+        higher_is_better=None,
+        definition="sum |y|^2 / sum x.y; 1 for an unbiased reconstruction",
+        source="arXiv 2404.16014, Eq. 10",
+        compute=lambda totals: np.divide(totals["y_squared"], totals["x_dot_y"]),
+        undefined="activations and reconstructions are orthogonal",
+    ),
+    _metric(
+        name="reconstruction.l0",
+        unit="latents",
+        higher_is_better=None,
+        definition="mean over tokens of the number of latents that are not 0",
+        compute=_mean("l0"),
+        valid_range=(0.0, None),
+    ),
+    _metric(
+        name="reconstruction.l1",
+        higher_is_better=None,
+        definition="mean over tokens of the sum of |latents|",
+        compute=_mean("l1"),
+        valid_range=(0.0, None),
+    ),
+    _share_of_latents(
+        name="reconstruction.alive_fraction",
+        higher_is_better=True,
+        definition="share of latents that fire on at least one token",
+        compute=lambda totals: totals["alive_fraction"],
+    ),
+    _share_of_latents(
+        name="reconstruction.density_over_1pct",
+        higher_is_better=None,
+        definition="share of latents that fire on more than 1 % of the tokens",
+        compute=lambda totals: totals["density_over_1pct"],
+    ),
+    _share_of_latents(
+        name="reconstruction.density_over_10pct",
+        higher_is_better=None,
+        definition="share of latents that fire on more than 10 % of the tokens",
+        compute=lambda totals: totals["density_over_10pct"],
     ),
 )
 

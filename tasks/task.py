@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
-
-import numpy as np
+from typing import Protocol, runtime_checkable
 
 from .batch import CellBatch
-from .metric import Metric, UnitSums
+from .metric import Metric, Totals, UnitSums
 
 
 @dataclass(frozen=True)
@@ -18,10 +15,11 @@ class Sums:
 
     by_unit: UnitSums
     """Sums by document: intervals and paired comparisons follow from them."""
-    constants: Mapping[str, np.ndarray] = field(default_factory=dict)
+    constants: Totals = field(default_factory=dict)
     """Totals that have no share of a document."""
 
 
+@runtime_checkable
 class Meter(Protocol):
     """The counting of one task on one cell."""
 
@@ -34,6 +32,7 @@ class Meter(Protocol):
         ...
 
 
+@runtime_checkable
 class Task(Protocol):
     """A family of metrics measured on a cell."""
 

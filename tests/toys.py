@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from transformers import (
     AutoModelForCausalLM,
@@ -21,17 +23,17 @@ from transformers import (
 )
 
 VOCABULARY = 96
-_IDS = {"vocab_size": VOCABULARY, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2}
-_SHAPE = {
+_IDS: dict[str, Any] = {"vocab_size": VOCABULARY, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2}
+_SHAPE: dict[str, Any] = {
     "hidden_size": 32,
     "num_hidden_layers": 3,
     "num_attention_heads": 4,
     "intermediate_size": 48,
     "max_position_embeddings": 64,
 }
-_GROUPED = {"num_key_value_heads": 2}
+_GROUPED: dict[str, Any] = {"num_key_value_heads": 2}
 # A head width that is not hidden_size / heads, as in Gemma and Qwen3: code that divides instead of reading it breaks.
-_WIDE_HEADS = {"head_dim": 16}
+_WIDE_HEADS: dict[str, Any] = {"head_dim": 16}
 
 
 def toy_config(family: str) -> PretrainedConfig:

@@ -121,11 +121,11 @@ def listings() -> Iterator[Listing]:
         yield Listing(name, method.tier, method.needs_calibration, usage, method.missing())
 
 
-def resolve(definition: str | Mapping[str, Any], folder: Path, named: Mapping[str, Compressor]) -> Compressor:
+def resolve(definition: object, folder: Path, named: Mapping[str, Compressor]) -> Compressor:
     """The compressor that a definition stands for.
 
     Args:
-        definition: a name, or a mapping as described on top of this file.
+        definition: what the suite's YAML holds: a name, or a mapping as described on top of this file.
         folder: what the path of a user's function is relative to.
         named: the compressors defined so far in the same suite.
 

@@ -122,8 +122,8 @@ def _bits(layer: LinearLayer, weight: Float[Tensor, "out in"], promise: Promise)
         overhead = 8 * sum(tensor.nbytes for tensor in layer.quantisation_tensors)
         bits = (8 * layer.stored_bytes - overhead) / n
     if promise.bits is not None and promise.sparsity is None:
-        return n * bits + overhead
-    return min(n * bits, int(weight.count_nonzero()) * bits + n) + overhead
+        return float(n * bits + overhead)
+    return float(min(n * bits, int(weight.count_nonzero()) * bits + n) + overhead)
 
 
 def _touched(model: PreTrainedModel, snapshot: DenseSnapshot) -> list[str]:

@@ -15,8 +15,8 @@ from .tokens import load_tokenizer
 from .train_model import ModelRecipe
 from .train_saes import RECIPES
 
-_N_EVALUATION = 2000
-_N_PROBE, _N_PROBE_TEST = 6000, 2000
+_N_EVALUATION = 1500
+_N_PROBE, _N_PROBE_TEST = 4000, 1500
 
 _TEMPLATE = Path(__file__).with_name("card_template.md")
 

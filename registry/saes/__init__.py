@@ -1,1 +1,1 @@
-"""SAEs by source: pretrained, trained, pruned, random. `resolve.resolve` reads a definition, `build.make` makes the SAE."""
+"""SAEs: pretrained, trained, pruned, random. `resolve.resolve` reads a definition, `build.make` makes the SAE."""

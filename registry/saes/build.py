@@ -18,7 +18,8 @@ from .pretrained import load
 from .pruned import PrunedParams, prune
 from .random import RandomParams, randomise
 from .stream import Activations
-from .training import TrainedParams, train
+from .trained import TrainedParams
+from .training import train
 
 if TYPE_CHECKING:
     from sae_lens import SAE

@@ -87,7 +87,8 @@ def parse_config(raw: Mapping[str, Any], origin: str, folded: bool = False) -> S
         k=k if architecture == "topk" else None,
         rescale_acts_by_decoder_norm=architecture == "topk" and bool(merged.get("rescale_acts_by_decoder_norm", False)),
         hook_name=hook_name,
-        prepend_bos=merged.get("prepend_bos"),
+        # Before 6.0, when there was no metadata, what was not said was yes.
+        prepend_bos=merged.get("prepend_bos", None if "metadata" in raw else True),
         context_size=merged.get("context_size"),
         model_name=merged.get("model_name"),
         centred=bool((merged.get("model_from_pretrained_kwargs") or {}).get("center_writing_weights", False)),

@@ -35,7 +35,6 @@ class Form(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(min_length=1)
-    source: str
 
 
 @dataclass(frozen=True)

@@ -183,9 +183,10 @@ def _fold_centring(sae: SAE[Any]) -> SAE[Any]:
     sums = sae.W_enc.sum(dim=0)
     if sae.cfg.normalize_activations != "none":
         return sae  # layer_norm takes the mean off by itself
-    if not isinstance(getattr(sae, "b_enc", None), torch.Tensor):
+    bias = getattr(sae, "b_enc", None)
+    if not isinstance(bias, torch.Tensor):
         raise RegistryError(f"A {sae.cfg.architecture()} SAE of centred activations is not supported.")
     if sae.cfg.apply_b_dec_to_input:
-        sae.b_enc.sub_(sae.b_dec.mean() * sums)
+        bias -= sae.b_dec.mean() * sums
     sae.W_enc.sub_(sums / sae.cfg.d_in)
     return sae

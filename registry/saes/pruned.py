@@ -80,9 +80,7 @@ class PrunedForm(Form):
 def entry(form: PrunedForm, base: SaeEntry) -> SaeEntry:
     """The entry of an SAE that is to be pruned from `base`."""
     wanda = form.method == "wanda"
-    params = PrunedParams(
-        method=form.method, sparsity=form.sparsity, tokens=(form.tokens or 32_768) if wanda else None
-    )
+    params = PrunedParams(method=form.method, sparsity=form.sparsity, tokens=(form.tokens or 32_768) if wanda else None)
     on = (form.on or "state") if wanda else None
     return replace(base, name=form.name, source="pruned", on=on, base=base, params=params)
 

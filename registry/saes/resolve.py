@@ -9,7 +9,7 @@ from typing import Any
 from transformers import PretrainedConfig
 
 from ..errors import RegistryError, unknown
-from . import pretrained, pruned, random, training
+from . import pretrained, pruned, random, trained
 from .cards import CARDS, FOLDER
 from .entry import SaeEntry
 from .forms import Surroundings, check
@@ -65,8 +65,8 @@ def _pretrained(definition: Mapping[str, Any], around: Surroundings) -> SaeEntry
 
 
 def _trained(definition: Mapping[str, Any], around: Surroundings) -> SaeEntry:
-    form = check(training.TrainedForm, definition)
-    return training.entry(form, around, None if form.like is None else _find(form.like, around))
+    form = check(trained.TrainedForm, definition)
+    return trained.entry(form, around, None if form.like is None else _find(form.like, around))
 
 
 def _pruned(definition: Mapping[str, Any], around: Surroundings) -> SaeEntry:

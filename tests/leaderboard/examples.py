@@ -46,7 +46,9 @@ def record(
         "cell_id": cell_id_of(its_spec),
         "status": status or ("ok" if error is None else "failed"),
         "created_at": "2026-01-02T03:04:05Z",
-        "labels": Labels(suite="demo", model="microworld", compressor=compressor, sae=sae, sae_source=source),
+        "labels": Labels(
+            suite="demo", model="microworld", compressor=compressor, sae=sae, sae_source=source, text="microworld"
+        ),
         "spec": its_spec,
         "compression": _compression(compressor),
         "metrics": {} if error else _metrics(gap),

@@ -6,10 +6,10 @@ import itertools
 from typing import Any
 
 import pytest
+
 from saetransfer.leaderboard import boards, markdown
 from saetransfer.leaderboard.boards import Table
 from saetransfer.leaderboard.record import Failure, Labels, Measurement, Record, cell_id_of
-
 from tests.leaderboard.examples import DEFINITIONS, grid, record, spec
 
 HOSTILE = "<script>alert(1)</script>|`x`\n# [a](b) **c** \x1b[31m"
@@ -174,7 +174,7 @@ def test_an_sae_of_another_sparsity_is_marked() -> None:
 
 
 def test_names_show_as_text() -> None:
-    hostile = Labels(suite=HOSTILE, model=HOSTILE, compressor=HOSTILE, sae=HOSTILE, sae_source=HOSTILE)
+    hostile = Labels(suite=HOSTILE, model=HOSTILE, compressor=HOSTILE, sae=HOSTILE, sae_source=HOSTILE, text=HOSTILE)
     its_spec = spec(data={"text": HOSTILE, "tokens": 1, "context": 1}, site=HOSTILE)
     error = Failure(phase=HOSTILE, type=HOSTILE, message=HOSTILE)
     environment = {"saetransfer": HOSTILE, "packages": {"torch": HOSTILE}}
@@ -198,13 +198,10 @@ def test_names_show_as_text() -> None:
 def test_open_fields_of_any_shape_do_not_stop_a_board() -> None:
     for oddity in ({}, {"bytes": 3, "sparsity": "half", "effective_bits": True}, {"bytes": {"theoretical": [1]}}):
         assert "### microworld" in markdown.render([record(compression=oddity, environment=oddity)], DEFINITIONS)
-    assert "text unnamed" in markdown.render([record(spec=spec(data={"text": 3}))], DEFINITIONS)
-    assert "text stories.txt," in markdown.render(
-        [record(spec=spec(data={"text": {"path": "/home/stories.txt"}}))], DEFINITIONS
-    )
+    assert "text microworld" in markdown.render([record(spec=spec(data={"text": 3}))], DEFINITIONS)
 
 
-LABELS = {"model": "microworld", "compressor": "dense", "sae": "frozen", "sae_source": "trained"}
+LABELS = {"model": "microworld", "compressor": "dense", "sae": "frozen", "sae_source": "trained", "text": "microworld"}
 
 
 def only_table(records: list[Record]) -> Table:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from saetransfer.leaderboard import frame, store
 
+from saetransfer.leaderboard import frame, store
 from tests.leaderboard.examples import grid
 
 NAMES = ["model", "compressor", "sae", "sae_source", "site"]

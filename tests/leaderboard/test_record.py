@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
+
 from saetransfer.leaderboard.errors import RecordError
 from saetransfer.leaderboard.record import Failure, Labels, Spec, cell_id_of, parse, to_json
-
 from tests.leaderboard.examples import grid, record, spec
 
 FAILURE = Failure(phase="load", type="OSError", message="no such file")
@@ -24,7 +24,9 @@ def test_what_is_written_is_read_back() -> None:
 
 
 def test_keys_stand_in_declared_order_and_text_as_it_is() -> None:
-    text = to_json(record(labels=Labels(suite="démo", model="m", compressor="c", sae="s", sae_source="random")))
+    text = to_json(
+        record(labels=Labels(suite="démo", model="m", compressor="c", sae="s", sae_source="random", text="t"))
+    )
     assert "démo" in text
     assert list(json.loads(text))[:3] == ["schema_version", "cell_id", "status"]
 

@@ -11,10 +11,10 @@ import time
 from pathlib import Path
 
 import pytest
+
 from saetransfer.leaderboard import store
 from saetransfer.leaderboard.errors import RecordError
 from saetransfer.leaderboard.record import Labels, to_json
-
 from tests.leaderboard.examples import grid, record, spec
 
 HOSTILE = ["../../etc/passwd", "a__b", "..", "", "/", "x" * 500, "nul\0", "a b\n", "été", "c:\\d", "__", "."]
@@ -36,7 +36,7 @@ def test_a_file_is_named_after_its_cell(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_no_name_leaves_the_folder(tmp_path: Path, name: str) -> None:
-    labels = Labels(suite="s", model=name, compressor=name, sae=name, sae_source="random")
+    labels = Labels(suite="s", model=name, compressor=name, sae=name, sae_source="random", text="t")
     path = store.cell_path(tmp_path, labels, name)
     assert path.resolve().parent == (tmp_path / "cells").resolve()
     assert not path.name.startswith(".")
@@ -48,7 +48,7 @@ def test_no_name_leaves_the_folder(tmp_path: Path, name: str) -> None:
 def test_names_that_look_alike_in_a_file_name_do_not_collide(tmp_path: Path) -> None:
     for seed, name in enumerate(["a__b", "a_b", "a b", "a/b"]):
         its_spec = spec(seed=seed)
-        labels = Labels(suite="s", model=name, compressor="dense", sae="s", sae_source="trained")
+        labels = Labels(suite="s", model=name, compressor="dense", sae="s", sae_source="trained", text="t")
         store.write(record(spec=its_spec, labels=labels), tmp_path)
     assert len(store.read_all([tmp_path]).records) == 4
 

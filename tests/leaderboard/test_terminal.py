@@ -6,9 +6,9 @@ import io
 
 import pytest
 from rich.console import Console
+
 from saetransfer.leaderboard import boards, terminal
 from saetransfer.leaderboard.record import Labels
-
 from tests.leaderboard.examples import DEFINITIONS, grid, record
 
 
@@ -37,7 +37,7 @@ def test_columns_of_least_importance_go_first() -> None:
 
 
 def test_long_names_leave_room_for_figures() -> None:
-    labels = Labels(suite="s", model="m", compressor="c" * 70, sae="s" * 70, sae_source="random")
+    labels = Labels(suite="s", model="m", compressor="c" * 70, sae="s" * 70, sae_source="random", text="t")
     text = shown(100, [record(labels=labels)])
     assert "0.8913" in text
     assert max(map(len, text.splitlines())) <= 100
@@ -45,7 +45,7 @@ def test_long_names_leave_room_for_figures() -> None:
 
 
 def test_names_are_no_markup() -> None:
-    labels = Labels(suite="s", model="[red]m", compressor="[bold]c[/bold]", sae="s", sae_source="random")
+    labels = Labels(suite="s", model="[red]m", compressor="[bold]c[/bold]", sae="s", sae_source="random", text="t")
     text = shown(100, [record(labels=labels)])
     assert "[red]m" in text
     assert "[bold]c[/bold]" in text

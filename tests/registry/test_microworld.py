@@ -15,12 +15,13 @@ from random import Random
 
 import pytest
 from sae_lens import SAE
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
 from saetransfer.registry.microworld import MODEL_FOLDER, SAE_FOLDERS, grammar, language, measure, world
 from saetransfer.registry.microworld.language import ATTRIBUTES, Split, Story, stories, tell
 from saetransfer.registry.microworld.measure import ProbeResult, SaeQuality, Subject, take
 from saetransfer.registry.microworld.ngram import KneserNey
 from saetransfer.registry.microworld.train_saes import RECIPES
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
 INDEPENDENT = [name for name in ATTRIBUTES if name not in ("country", "continent", "language")]
 SPLITS: tuple[Split, ...] = ("evaluation", "calibration", "training")

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import AutoModelForCausalLM, PreTrainedModel
+
 from saetransfer.registry.calibration import Calibration
 from saetransfer.registry.compressors.linear import linear_layers
 from saetransfer.registry.compressors.method import Compressor, compress
@@ -15,8 +17,6 @@ from saetransfer.registry.compressors.outcome import Realised
 from saetransfer.registry.compressors.shelf import resolve
 from saetransfer.registry.compressors.snapshot import DenseSnapshot
 from saetransfer.registry.compressors.verify import verify
-from transformers import AutoModelForCausalLM, PreTrainedModel
-
 from tests.toys import toy_config, toy_tokens
 
 FAMILIES = ("llama", "gpt_neox", "gpt2", "gemma2")

@@ -7,12 +7,12 @@ import json
 
 import pytest
 import torch
+
 from saetransfer.registry.calibration import Calibration
 from saetransfer.registry.compressors import shelf
 from saetransfer.registry.compressors.method import compress
 from saetransfer.registry.compressors.snapshot import DenseSnapshot, rest_of
-
-from tests.registry.compressors.common import FAMILIES, compressor, verified, weights, wide_toy
+from tests.registry.compressors.common import FAMILIES, compressed, compressor, verified, weights, wide_toy
 from tests.toys import toy_tokens
 
 # Each method at one strength; a method that is registered and not named here fails `test_every_method_is_tried`.
@@ -57,7 +57,7 @@ def test_a_compressor_reaches_every_matrix_and_keeps_its_promise(name: str, fami
 @pytest.mark.parametrize("name", CHANGING)
 def test_a_compressor_is_deterministic(name: str, family: str) -> None:
     model = wide_toy(family)
-    first, second = verified(model, compressor(name))[0], verified(model, compressor(name))[0]
+    first, second = compressed(model, name), compressed(model, name)
     again = weights(second)
     assert all(torch.equal(value, again[key]) for key, value in weights(first).items())
     with torch.no_grad():

@@ -7,13 +7,13 @@ import logging
 
 import pytest
 import torch
+from torch import nn
+from torch.nn import functional
+
 from saetransfer.registry.compressors import kernels
 from saetransfer.registry.compressors.linear import LinearLayer, linear_layers
 from saetransfer.registry.compressors.method import compress
 from saetransfer.registry.errors import Impossible, RegistryError
-from torch import nn
-from torch.nn import functional
-
 from tests.registry.compressors.common import FAMILIES, compressed, compressor, verified, weights, wide_toy
 from tests.toys import toy_model, toy_tokens
 
@@ -63,7 +63,7 @@ def test_only_the_blocks_are_swapped_and_tied_weights_stay_tied(name: str) -> No
     model = wide_toy("gpt2")
     result = compressed(model, name)
     assert type(result.lm_head) is nn.Linear
-    assert result.lm_head.weight is result.transformer.wte.weight
+    assert result.lm_head.weight is result.get_input_embeddings().weight
     assert torch.equal(result.lm_head.weight, model.lm_head.weight)
     assert {layer.storage for layer in linear_layers(result)} == ({"int8"} if name == "bnb-int8" else {"4bit"})
 

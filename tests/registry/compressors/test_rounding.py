@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from saetransfer.registry.compressors.method import compress
 from saetransfer.registry.compressors.rounding import round_to_grid
 from saetransfer.registry.compressors.verify import max_levels
 from saetransfer.registry.errors import Impossible
-
 from tests.registry.compressors.common import compressed, compressor, verified, weights
 from tests.toys import toy_model
 

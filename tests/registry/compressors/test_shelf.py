@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
 import pytest
+
 from saetransfer.registry.calibration import Calibration
 from saetransfer.registry.compressors.method import Compressor, compress
-from saetransfer.registry.compressors.shelf import resolve
+from saetransfer.registry.compressors.shelf import METHODS, listings, resolve
 from saetransfer.registry.errors import Impossible, RegistryError
-
 from tests.toys import toy_model, toy_tokens
+
+PLUGINS = {
+    "plugged": "tests.registry.compressors.test_shelf:halve",
+    "offered": "saetransfer.registry.compressors.rounding:RTN",
+    "wrong": "saetransfer.registry.compressors.shelf:__doc__",
+    "broken": "no_such_package_anywhere:f",
+}
+
+
+def halve(model, calibration):
+    return model
+
 
 AUTHORS = '''
 from __future__ import annotations
@@ -156,6 +169,25 @@ def test_two_files_of_one_name_do_not_get_in_each_others_way(folder: Path) -> No
     first, second = (resolve({"method": "mine.py:shrink"}, place, {}) for place in (folder, other))
     assert first.identity != second.identity
     assert first.steps[0].method.function.__module__ != second.steps[0].method.function.__module__
+
+
+def test_a_plug_in_offers_a_function_or_a_method(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    group = "saetransfer.compressors"
+    points = {name: EntryPoint(name, value, group) for name, value in PLUGINS.items()}
+    monkeypatch.setattr(METHODS, "_plugins", lambda: points)
+    monkeypatch.setattr(METHODS, "_entries", dict(METHODS._entries))
+    monkeypatch.setattr(METHODS, "_origins", dict(METHODS._origins))
+    assert resolve("plugged", folder, {}).tier == "user"
+    assert (
+        resolve({"name": "p", "method": "offered", "bits": 3}, folder, {}).identity
+        == resolve("rtn-3", folder, {}).identity
+    )
+    assert "must offer a function or a Method, not a str" in message("wrong", folder)
+    assert "does not load" in message("broken", folder)
+    lines = {line.name: line for line in listings()}
+    assert lines["broken"].tier is None
+    assert "does not load" in (lines["broken"].missing or "")
+    assert lines["plugged"].missing is None
 
 
 def test_calibration_that_is_needed_and_not_there_is_said() -> None:

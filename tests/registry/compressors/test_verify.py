@@ -9,6 +9,9 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
+from transformers import PreTrainedModel
+
 from saetransfer.registry.calibration import Calibration
 from saetransfer.registry.compressors.linear import linear_layers
 from saetransfer.registry.compressors.method import Compressor, Step, compress, user_method
@@ -17,9 +20,7 @@ from saetransfer.registry.compressors.pruning import MAGNITUDE
 from saetransfer.registry.compressors.rounding import RTN
 from saetransfer.registry.compressors.snapshot import DenseSnapshot
 from saetransfer.registry.compressors.verify import max_levels, verify
-from torch import nn
-from transformers import PreTrainedModel
-
+from saetransfer.registry.families import blocks_of
 from tests.registry.compressors.common import compressed
 from tests.toys import toy_model, toy_tokens
 
@@ -83,7 +84,7 @@ def test_weights_and_logits_that_are_not_finite_are_found_out(value: float) -> N
 def test_what_is_no_target_must_not_change_unless_nothing_was_promised(part: str) -> None:
     def change(model: PreTrainedModel) -> None:
         prune(model)
-        model.get_submodule(part if part == "lm_head" else f"model.{part}").weight.mul_(1.5)
+        model.get_parameter(f"{part}.weight" if part == "lm_head" else f"model.{part}.weight").mul_(1.5)
 
     with pytest.raises(NotCompressed, match=rf"changed outside the blocks' linear layers: .*{part}"):
         judge(change, HALF)
@@ -126,7 +127,7 @@ def test_a_model_without_a_linear_layer_in_its_blocks_is_refused() -> None:
     model = toy_model("gpt2")
     for layer in linear_layers(model):
         model.set_submodule(layer.name, Opaque())
-    for block in model.transformer.h:
+    for block in blocks_of(model):
         block.forward = lambda hidden, *_args, **_kwargs: hidden
     with DenseSnapshot(model, toy_tokens()) as snapshot, pytest.raises(NotCompressed, match="nothing to compress"):
         verify(model, snapshot, HALF)
@@ -140,7 +141,7 @@ def test_a_function_that_forgets_to_return_the_model_is_told() -> None:
 
 def test_a_function_of_a_user_must_change_something_and_nothing_more_is_asked() -> None:
     def only_a_bias(model: PreTrainedModel) -> None:
-        model.transformer.h[0].mlp.c_fc.bias.add_(1.0)
+        linear_layers(model)[0].module.bias.add_(1.0)
 
     realised = judge(only_a_bias, Promise(keeps_rest=False), family="gpt2")
     assert realised.verified

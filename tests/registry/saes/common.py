@@ -16,7 +16,7 @@ from saetransfer.registry.saes.folder import ready, save
 from saetransfer.registry.saes.resolve import resolve
 from tests.toys import toy_config
 
-D_IN, D_SAE, K = 32, 64, 4
+D_IN, D_SAE, K, N_FEATURES = 32, 64, 4, 48
 SITE = "blocks.1.hook_resid_post"
 ARCHITECTURES = ("standard", "gated", "topk", "jumprelu")
 
@@ -46,15 +46,19 @@ def resolved(definition: str | dict[str, Any], folder: Path = Path(), *named: Sa
     return resolve(definition, folder=folder, named={entry.name: entry for entry in named}, config=toy_config("llama"))
 
 
-def known_features(tokens: int, seed: int = 0, n_features: int = 48) -> Float[Tensor, "token d_in"]:
-    """Sums of on average three of `n_features` fixed directions, each with its own strength, and an offset."""
-    fixed = torch.Generator().manual_seed(123)
-    dictionary = torch.nn.functional.normalize(torch.randn(n_features, D_IN, generator=fixed), dim=1)
-    offset = 3 * torch.randn(D_IN, generator=fixed)
+def known_dictionary() -> Float[Tensor, "feature d_in"]:
+    """The unit directions that `known_features` is made of."""
+    generator = torch.Generator().manual_seed(123)
+    return torch.nn.functional.normalize(torch.randn(N_FEATURES, D_IN, generator=generator), dim=1)
+
+
+def known_features(tokens: int, seed: int = 0) -> Float[Tensor, "token d_in"]:
+    """Sums of on average three features of the dictionary, each with its own strength, and an offset."""
+    offset = 3 * torch.randn(D_IN, generator=torch.Generator().manual_seed(124))
     generator = torch.Generator().manual_seed(seed)
-    active = torch.rand(tokens, n_features, generator=generator) < 3 / n_features
-    strength = 1 + torch.rand(tokens, n_features, generator=generator)
-    return (active * strength) @ dictionary + offset
+    active = torch.rand(tokens, N_FEATURES, generator=generator) < 3 / N_FEATURES
+    strength = 1 + torch.rand(tokens, N_FEATURES, generator=generator)
+    return (active * strength) @ known_dictionary() + offset
 
 
 def endless(chunk: int = 1000, seed: int = 0) -> Iterator[Float[Tensor, "token d_in"]]:

@@ -65,16 +65,17 @@ OLD = {"d_in": D_IN, "d_sae": D_SAE, "dtype": "torch.float32", "model_name": "gp
         {**OLD, "hook_name": SITE, "prepend_bos": False, "architecture": "gated", "normalize_activations": None},
         {**OLD, "hook_name": SITE, "activation_fn_str": "topk", "activation_fn_kwargs": {"k": 5}},
         {**OLD, "hook_name": "blocks.1.attn.hook_z", "normalize_activations": "layer_norm"},
-        {**OLD, "hook_name": SITE, "architecture": "jumprelu", "apply_b_dec_to_input": False, "sae_lens_version": "3.0"},
+        {**OLD, "hook_name": SITE, "architecture": "jumprelu", "apply_b_dec_to_input": False, "sae_lens_version": "3"},
     ],
 )
 def test_old_formats_mean_what_saelens_takes_them_for(raw: dict[str, Any]) -> None:
     ours, theirs = parse_config(raw, "it"), handle_config_defaulting(dict(raw))
-    for key in ("architecture", "d_in", "d_sae", "apply_b_dec_to_input", "normalize_activations", "reshape_activations"):
-        assert getattr(ours, key) == theirs.get(key, "none"), key
-    for key in ("hook_name", "context_size", "model_name", "prepend_bos"):
-        assert (getattr(ours, key) if key != "prepend_bos" else ours.prepend_bos is not False) == theirs["metadata"].get(key)
-    assert ours.k == theirs.get("k")
+    for key in ("architecture", "d_in", "d_sae", "apply_b_dec_to_input", "reshape_activations"):
+        assert getattr(ours, key) == theirs[key], key
+    for key in ("hook_name", "context_size", "model_name"):
+        assert getattr(ours, key) == theirs["metadata"].get(key), key
+    assert ours.prepend_bos is theirs["metadata"]["prepend_bos"]
+    assert (ours.normalize_activations, ours.k) == (theirs["normalize_activations"], theirs.get("k"))
 
 
 def test_an_old_folder_loads(tmp_path: Path) -> None:

@@ -16,9 +16,9 @@ from safetensors.torch import load_file, save_file
 from saetransfer.registry.errors import RegistryError
 from saetransfer.registry.saes.cards import CARDS
 from saetransfer.registry.saes.resolve import resolve
-from saetransfer.registry.saes.training import TrainedParams
+from saetransfer.registry.saes.trained import TrainedParams
 from saetransfer.registry.sites import Site
-from tests.registry.saes.common import D_IN, D_SAE, K, SITE, resolved, saved
+from tests.registry.saes.common import D_IN, D_SAE, SITE, K, resolved, saved
 from tests.toys import toy_config
 
 TRAINED = {"name": "new", "source": "trained", "on": "dense", "site": SITE, "architecture": "topk", "d_sae": 64, "k": 4}
@@ -121,7 +121,8 @@ def test_like_trains_what_was_trained_not_what_was_saved(tmp_path: Path) -> None
     raw["metadata"] |= {"training_architecture": "batchtopk", "training_architecture_details": {"k": 6}}
     (folder / "cfg.json").write_text(json.dumps(raw))
     base = resolved(pretrained(folder))
-    pruned = resolved({"name": "p", "source": "pruned", "base": "frozen", "method": "magnitude", "sparsity": 0}, Path(), base)
+    magnitude = {"name": "p", "source": "pruned", "base": "frozen", "method": "magnitude", "sparsity": 0}
+    pruned = resolved(magnitude, Path(), base)
     native = resolved({"name": "n", "source": "trained", "on": "state", "like": "p"}, Path(), base, pruned)
     assert base.architecture == "jumprelu" and native.architecture == "batchtopk"
     assert isinstance(native.params, TrainedParams) and native.params.k == 6
@@ -181,10 +182,9 @@ def test_a_mistake_is_answered_with_what_is_allowed(definition: Any, text: str, 
 
 
 def test_an_sae_of_another_width_is_refused_with_both_widths(frozen: Path) -> None:
-    with pytest.raises(RegistryError, match=r"reads 32 channels, but 'blocks.1.attn.hook_z' of this model \(qwen3\) has 64"):
-        resolve(
-            pretrained(frozen, site="blocks.1.attn.hook_z"), folder=frozen, named={}, config=toy_config("qwen3")
-        )
+    definition = pretrained(frozen, site="blocks.1.attn.hook_z")
+    with pytest.raises(RegistryError, match=r"reads 32 channels, but 'blocks.1.attn.hook_z' of this model .* has 64"):
+        resolve(definition, folder=frozen, named={}, config=toy_config("qwen3"))
 
 
 def test_unknown_releases_are_answered_with_the_closest() -> None:

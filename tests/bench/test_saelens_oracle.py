@@ -1,0 +1,58 @@
+"""On the same model, SAE and tokens our figures are SAELens' wherever the definitions are the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from sae_lens import SAE
+
+from saetransfer.bench.measure import Subject, measure
+from saetransfer.bench.reading import read
+from saetransfer.registry import microworld, models, texts, windows
+from saetransfer.registry.sites import parse_site
+from saetransfer.tasks.estimate import estimate
+from saetransfer.tasks.perplexity import SMALLEST_ABLATION_NATS
+from saetransfer.tasks.shelf import TASKS
+from tests.oracle import THE_SAME, saelens_figures
+
+LENGTH = 48
+
+
+def full_windows(model: models.Model) -> windows.Windows:
+    """The first windows of the microworld that are whole: SAELens pads none."""
+    text = texts.resolve("microworld", Path(), divided=True)
+    tokenizer = models.load_tokenizer(model)
+    cut = windows.cut(text.documents("evaluation"), tokenizer, LENGTH, prepend_bos=True)
+    whole = [(number, window) for number, window in (next(cut) for _ in range(200)) if len(window) == LENGTH][:40]
+    units = tuple(number % 20 for number, _ in whole)
+    return windows.Windows(tuple(window for _, window in whole), units, windows.special_ids(tokenizer))
+
+
+@pytest.mark.parametrize("name", list(microworld.SAE_FOLDERS))
+def test_figures_agree_with_saelens(name: str, tmp_path: Path) -> None:
+    found = models.resolve("microworld", Path())
+    model, tokenizer = models.load(found), models.load_tokenizer(found)
+    sae = SAE.load_from_disk(microworld.SAE_FOLDERS[name])
+    site = parse_site(str(sae.cfg.metadata.hook_name), model.config)
+    text = full_windows(found)
+
+    with torch.inference_mode():
+        reading = read(model, text, [site], tmp_path, lambda _: None)
+        counted = measure(model, reading, None, [Subject("sae", site, sae)], list(TASKS.values()), lambda _: None)
+    ours = {
+        metric: estimated
+        for task in TASKS.values()
+        for metric, estimated in estimate(
+            task.metrics, counted["sae"][task.name].by_unit, counted["sae"][task.name].constants
+        ).items()
+    }
+    theirs = saelens_figures(found.location, model, tokenizer, sae, site, text)
+
+    worth = theirs["ce_loss_with_ablation"] - theirs["ce_loss_without_sae"]
+    for mine, name_there in THE_SAME.items():
+        if mine == "perplexity.loss_recovered_zero" and worth < SMALLEST_ABLATION_NATS:
+            assert ours[mine].value is None  # SAELens divides by next to nothing; we say so instead
+        else:
+            assert ours[mine].value == pytest.approx(theirs[name_there], rel=1e-4), mine

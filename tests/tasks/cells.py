@@ -1,0 +1,75 @@
+"""Cells made of arrays: a task can be tested on any activations, reconstructions and predictions."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from saetransfer.tasks.batch import CellBatch, SiteBatch, StateBatch
+from saetransfer.tasks.estimate import estimate
+from saetransfer.tasks.metric import Estimate
+from saetransfer.tasks.task import Sums, Task
+
+VOCABULARY = 7
+Sae = tuple[Float[Tensor, "token d_sae"], Float[Tensor, "token channel"]]
+"""Latents and reconstruction, in the place of an SAE."""
+
+
+class Scene:
+    """Some tokens of some documents, with a model whose logits are an affine map of its activations at the site."""
+
+    def __init__(self, n_tokens: int = 48, channels: int = 6, n_units: int = 4, seed: int = 0) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        # Activations with a mean far from zero, where wrong formulae show.
+        self.x = torch.randn(n_tokens, channels, generator=generator) + 3.0
+        self.unembedding = torch.randn(channels, VOCABULARY, generator=generator)
+        self.dense_shift = 0.3 * torch.randn(n_tokens, channels, generator=generator)
+        # Text that the model understands: drawn from its own predictions, so that ablating the site costs something.
+        self.targets = self.log_probs(self.x).exp().multinomial(1, generator=generator).squeeze(1)
+        self.scored = torch.arange(n_tokens) % 5 != 4
+        self.unit = torch.arange(n_tokens) % n_units
+        self.n_units = n_units
+
+    def log_probs(self, hidden: Float[Tensor, "token channel"]) -> Float[Tensor, "token vocabulary"]:
+        """What the model predicts from activations at the site."""
+        return torch.log_softmax((hidden - 3.0) @ self.unembedding, dim=-1)
+
+    def batch(self, sae: Sae, rows: Int[Tensor, " row"] | None = None, dense: bool = False) -> CellBatch:
+        """The tokens of those rows (all of them without) as a task sees them."""
+        rows = torch.arange(len(self.x)) if rows is None else rows
+        x, (features, reconstruction) = self.x[rows], sae
+        state = StateBatch(
+            unit=self.unit[rows],
+            scored=self.scored[rows],
+            targets=self.targets[rows],
+            state_hidden=lambda: x,
+            dense_hidden=None if dense else lambda: x + self.dense_shift[rows],
+            log_probs=self.log_probs,
+        )
+        site = SiteBatch(
+            state,
+            activations=x,
+            mean=self.x.mean(dim=0),
+            splice=lambda replacement: replacement,
+            splice_zero=lambda: torch.zeros_like(x),
+        )
+        return CellBatch(site, encode=lambda _: features[rows], decode=lambda _: reconstruction[rows])
+
+    def sums(self, task: Task, sae: Sae, sizes: tuple[int, ...] = (), dense: bool = False) -> Sums:
+        """What the task counts, the text cut into batches of those sizes (one batch without)."""
+        meter = task.meter(self.n_units)
+        for rows in torch.arange(len(self.x)).split(list(sizes) or len(self.x)):
+            meter.update(self.batch(sae, rows, dense))
+        return meter.sums()
+
+    def figures(self, task: Task, sae: Sae, sizes: tuple[int, ...] = (), dense: bool = False) -> dict[str, Estimate]:
+        """The task's metrics, without its prefix."""
+        sums = self.sums(task, sae, sizes, dense)
+        found = estimate(task.metrics, sums.by_unit, sums.constants)
+        return {name.removeprefix(f"{task.name}."): value for name, value in found.items()}
+
+
+def latents(n_tokens: int, d_sae: int = 10, seed: int = 5) -> Float[Tensor, "token d_sae"]:
+    """Sparse non-negative latents."""
+    return torch.randn(n_tokens, d_sae, generator=torch.Generator().manual_seed(seed)).relu()
