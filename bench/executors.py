@@ -116,6 +116,9 @@ def _received(running: _Running) -> Event | Crashed:
 
 
 def _context() -> BaseContext:
+    # Threads that wait by spinning bring a machine with a second busy process to a crawl: a state then takes ten to
+    # twenty times as long. Sleeping costs next to nothing. It must be said before the libraries are loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")

@@ -175,24 +175,27 @@ class Expansion:
         self.table, self.tense, self.number, self.random = table, tense, number, random
         self.nats = 0.0
 
-    def choose(self, productions: Productions) -> str:
-        """One of the productions, uniformly."""
-        if len(productions) == 1:
-            return productions[0]
-        self.nats += math.log(len(productions))
-        # `int(random() * n)` and not `choice`: Python keeps the sequence of `random()` stable across versions only.
-        return productions[int(self.random() * len(productions))]
-
     def expand(self, production: str) -> str:
-        """The text of a production, its symbols replaced until none is left."""
-        if "{" not in production and "<" not in production:
-            return production
-        return "".join(
-            self.expand(self.choose(self.table[piece])) if is_symbol else piece
-            for is_symbol, piece in parts(production, self.tense, self.number)
-        )
+        """The text of a production: its symbols are replaced from left to right until none is left."""
+        text: list[str] = []
+        # A stack and no recursion: a story takes a hundred choices, and calls would be most of the time.
+        pending = [(False, production)]
+        while pending:
+            is_symbol, piece = pending.pop()
+            if is_symbol:
+                options = self.table[piece]
+                # `int(random() * n)`, not `choice`: only the sequence of `random()` is the same in every Python.
+                piece = options[int(self.random() * len(options))] if len(options) > 1 else options[0]
+                self.nats += math.log(len(options))
+            if "{" in piece or "<" in piece:
+                pending.extend(reversed(parts(piece, self.tense, self.number)))
+            else:
+                text.append(piece)
+        return "".join(text)
 
     def sentence(self, role: str) -> str:
         """A sentence of a role (`ROLES`), with its capital."""
-        text = self.expand(self.choose(ROLES[role]))
+        options = ROLES[role]
+        self.nats += math.log(len(options))
+        text = self.expand(options[int(self.random() * len(options))])
         return text[0].upper() + text[1:]

@@ -132,7 +132,7 @@ def _complete(attributes: dict[str, str]) -> dict[str, str]:
 def _order(random: Callable[[], float]) -> list[str]:
     """The roles of a story's sentences: opening and closing stay, the middle is shuffled."""
     middle = [*_MIDDLE, "spelling" if int(random() * _SPELLING_ONE_IN) == 0 else "company"]
-    # Fisher-Yates on `random()` alone, see `Expansion.choose`.
+    # Fisher-Yates on `random()` alone, see `Expansion.expand`.
     for i in range(len(middle) - 1, 0, -1):
         j = int(random() * (i + 1))
         middle[i], middle[j] = middle[j], middle[i]

@@ -93,8 +93,9 @@ def next_token_nats(
     model: LlamaForCausalLM, ids: Int[Tensor, "batch position"], pad_id: int
 ) -> Float[Tensor, "batch position-1"]:
     """- ln p of every token after the first, given those before it; 0 where the target is padding."""
-    logits = model(ids, use_cache=False).logits[:, :-1].float()
-    return F.cross_entropy(logits.transpose(1, 2), ids[:, 1:], ignore_index=pad_id, reduction="none")
+    logits, targets = model(ids, use_cache=False).logits[:, :-1].float(), ids[:, 1:]
+    nats = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=pad_id, reduction="none")
+    return nats.view_as(targets)
 
 
 def _share_of_peak(step: int, recipe: ModelRecipe) -> float:

@@ -33,9 +33,9 @@ class SaeRecipe:
     k: int = 20
     """Latents active on a token, at most."""
     d_sae: int = 1024
-    n_stories: int = 5_000
+    n_stories: int = 8_000
     """Stories of the training split whose activations are kept in memory and gone through several times."""
-    n_samples: int = 2_000_000
+    n_samples: int = 3_000_000
     """Activations trained on, repeats included."""
     batch_size: int = 2048
     learning_rate: float = 1e-3
@@ -62,7 +62,6 @@ def train_sae(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, recip
     return trainer.fit()
 
 
-@torch.no_grad()
 def site_activations(
     model: LlamaForCausalLM,
     tokenizer: PreTrainedTokenizerFast,
@@ -80,7 +79,9 @@ def site_activations(
     try:
         for start in range(0, len(rows), batch_size):
             ids = pad(rows[start : start + batch_size], special_ids(tokenizer).pad)
-            model.model(ids, use_cache=False)
+            # Not around the whole generator: its caller must not find gradients switched off between two batches.
+            with torch.no_grad():
+                model.model(ids, use_cache=False)
             yield kept.pop(), is_word(ids, tokenizer)
     finally:
         handle.remove()
