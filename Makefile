@@ -19,7 +19,7 @@ demo: .venv/.installed
 	$(BIN)/saetransfer leaderboard runs/demo --out runs/demo/LEADERBOARD.md
 
 test: .venv/.installed-dev
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 check: .venv/.installed-dev
 	$(BIN)/ruff check .

@@ -11,6 +11,7 @@ from rich.table import Table
 from ..leaderboard import markdown, store
 from ..leaderboard.record import Record
 from ..tasks import shelf as tasks
+from .console import console as make_console
 from .definitions import definitions
 from .errors import UsageError
 
@@ -32,7 +33,7 @@ def leaderboard(folders: Sequence[Path], out: Path) -> None:
 
 def show(path: Path) -> None:
     """`saetransfer show`."""
-    console = Console()
+    console = make_console()
     record = store.read(path)
     labels = record.labels
     title = f"{labels.model} / {labels.compressor} / {labels.sae} ({labels.sae_source}) at {record.spec.site}"

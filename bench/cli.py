@@ -54,7 +54,10 @@ def run(  # noqa: PLR0913 - each argument is an option of the command
     rerun: Annotated[
         Rerun, typer.Option(help="Which cells to run: those without a record, also failed ones, or all.")
     ] = Rerun.MISSING,
-    jobs: Annotated[int, typer.Option(min=1, help="States at a time, each in a process of its own.")] = 1,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, help="States at a time, a process each. [default: as cores and memory allow; 1 on a GPU]"),
+    ] = None,
     device: Annotated[
         str | None, typer.Option(help="cpu, cuda, cuda:1, ... [default: cuda where there is one]")
     ] = None,

@@ -16,13 +16,19 @@ import warnings
 from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import BaseContext, ForkServerContext
+from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 from .job import Event, Job, JobDone
 
-_PRELOADED = ["saetransfer.bench.state", "sae_lens", "transformers.models.auto.modeling_auto"]
+_PRELOADED = [
+    "saetransfer.bench.quiet",
+    "saetransfer.bench.state",
+    "sae_lens",
+    "transformers.models.auto.modeling_auto",
+]
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,7 @@ class Crashed:
 class _Running:
     job: Job
     process: BaseProcess
-    connection: Connection
+    connection: Connection[Any, Any]
 
 
 class LocalExecutor:
@@ -115,7 +121,7 @@ def _received(running: _Running) -> Event | Crashed:
         return Crashed(running.process.exitcode or 0)
 
 
-def _context() -> BaseContext:
+def _context() -> ForkServerContext | SpawnContext:
     # Threads that wait by spinning bring a machine with a second busy process to a crawl: a state then takes ten to
     # twenty times as long. Sleeping costs next to nothing. It must be said before the libraries are loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -126,7 +132,7 @@ def _context() -> BaseContext:
     return context
 
 
-def _work(job: Job, connection: Connection, log: str) -> None:
+def _work(job: Job, connection: Connection[Any, Any], log: str) -> None:
     """The worker's whole life."""
     _end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the driver ends its workers itself

@@ -24,6 +24,8 @@ class Job:
     """SAEs whose cells are wanted."""
     prepare: tuple[str, ...] = ()
     """SAEs that only have to be made, for other states."""
+    read: tuple[bool, ...] = ()
+    """BOS conventions under which the text only has to be read, for other states."""
     dense_sums: dict[str, PairedSums] = field(default_factory=dict)
     """Of each SAE, the sums of its cell on the dense state; none for the dense state itself."""
     cache: Path = Path()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 import yaml
-from rich.console import Console
 from rich.table import Table
 
 from ..registry import models, texts
@@ -13,19 +12,20 @@ from ..registry.compressors import shelf
 from ..registry.saes import cards as sae_cards
 from ..tasks import shelf as tasks
 from . import suite
+from .console import console
 
 Row = tuple[str, ...]
 
 
 def show(kinds: Sequence[str]) -> None:
     """Print the lists of those kinds."""
-    console = Console()
+    out = console()
     for kind in kinds:
         head, rows = _LISTS[kind]
         table = Table(*head, box=None, pad_edge=False, title=kind if len(kinds) > 1 else None, title_justify="left")
         for row in rows():
             table.add_row(*row)
-        console.print(table, highlight=False)
+        out.print(table, highlight=False)
 
 
 def _models() -> Iterator[Row]:
@@ -41,7 +41,8 @@ def _compressors() -> Iterator[Row]:
 
 
 def _saes() -> Iterator[Row]:
-    for name, card in sae_cards.CARDS.items():
+    for name in sae_cards.CARDS:
+        card = sae_cards.CARDS.get(name)
         yield name, card.model, card.summary
 
 

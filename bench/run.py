@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -37,13 +37,23 @@ class Settings:
 
 
 @dataclass(frozen=True)
+class Preparation:
+    """What other states of a model need of its dense state, and the cache does not hold."""
+
+    saes: set[str] = field(default_factory=set)
+    """SAEs to be made."""
+    conventions: set[bool] = field(default_factory=set)
+    """BOS conventions under which the text has to be read."""
+
+
+@dataclass(frozen=True)
 class Todo:
     """What a plan still needs."""
 
     cells: dict[str, list[CellPlan]]
     """Cells to measure, by state; a state with nothing to do is absent."""
-    prepare: dict[str, list[str]]
-    """SAEs that a dense state has to make for others, by state; also a bare reading counts (an empty list)."""
+    prepare: dict[str, Preparation]
+    """What dense states have to do for others, by state."""
     done: int
     """Cells whose record is there already."""
 
@@ -81,22 +91,24 @@ def _is_wanted(record: Record | None, rerun: Rerun) -> bool:
     return rerun == "all" or record is None or (rerun == "failed" and record.status != "ok")
 
 
-def _preparations(plan: Plan, missing: dict[str, list[CellPlan]], artifacts: Artifacts) -> dict[str, list[str]]:
-    prepare: dict[str, list[str]] = {}
+def _preparations(plan: Plan, missing: dict[str, list[CellPlan]], artifacts: Artifacts) -> dict[str, Preparation]:
+    prepare: dict[str, Preparation] = {}
     for state in plan.states:
         if state.is_dense or state.name not in missing:
             continue
         supply = Supply(plan, state, artifacts)
-        names = {
+        saes = {
             ancestor.name
             for cell in missing[state.name]
             for ancestor in lineage(cell.sae)
             if ancestor.on == "dense" and not supply.is_made(ancestor, cell.prepend_bos)
         }
-        unread = any(not supply.has_dense_reading(cell.prepend_bos) for cell in missing[state.name])
-        if names or unread:
-            needed = prepare.setdefault(plan.dense_of(state).name, [])
-            needed.extend(sorted(names - set(needed)))
+        wanted = {cell.prepend_bos for cell in missing[state.name]}
+        conventions = {bos for bos in wanted if not supply.has_dense_reading(bos)}
+        if saes or conventions:
+            needed = prepare.setdefault(plan.dense_of(state).name, Preparation())
+            needed.saes.update(saes)
+            needed.conventions.update(conventions)
     return prepare
 
 
@@ -142,13 +154,15 @@ class Run:
     def _job(self, state: StatePlan) -> Job:
         settings, cells = self._settings, self._work.cells.get(state.name, [])
         dense = {} if state.is_dense else {cell.labels.sae: cell for cell in self._plan.dense_of(state).cells}
+        preparation = self._work.prepare.get(state.name, Preparation())
         records = {cell.labels.sae: record_of(dense[cell.labels.sae], settings.out) for cell in cells if dense}
         return Job(
             source=self._source,
             model=state.model.name,
             compressor=state.compressor.name,
             saes=tuple(cell.labels.sae for cell in cells),
-            prepare=tuple(self._work.prepare.get(state.name, ())),
+            prepare=tuple(sorted(preparation.saes)),
+            read=tuple(sorted(preparation.conventions)),
             dense_sums={name: record.per_document for name, record in records.items() if record is not None},
             cache=settings.cache,
             device=settings.device,

@@ -8,6 +8,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import torch
 from rich.console import Console
 from rich.table import Table
@@ -15,11 +16,16 @@ from rich.table import Table
 from ..leaderboard import boards, store, terminal
 from . import artifacts, executors, plan, suite
 from .cli import CELLS_FAILED, INTERRUPTED
+from .console import console as make_console
 from .definitions import definitions
 from .errors import UsageError
 from .plan import lineage
 from .progress import view
 from .run import Rerun, Run, Settings, Todo, record_of, todo
+
+_MODELS_HELD = 3
+"""Model, activations and logits of a job at most, in sizes of the model: an estimate for how many jobs fit."""
+_OTHERWISE_BYTES = 2**30
 
 
 @dataclass(frozen=True)
@@ -29,7 +35,7 @@ class RunOptions:
     out: Path | None
     only: str | None
     rerun: Rerun
-    slots: int
+    slots: int | None
     device: str | None
     overrides: tuple[str, ...]
     dry_run: bool
@@ -37,7 +43,7 @@ class RunOptions:
 
 def run(name: str, options: RunOptions) -> int:
     """`saetransfer run`; returns the exit code."""
-    console = Console()
+    console = make_console(terminal.WIDTH)
     source = suite.load(name, options.overrides)
     if not options.dry_run:
         executors.warm_up()
@@ -50,9 +56,10 @@ def run(name: str, options: RunOptions) -> int:
         _show_plan(planned, work, folder, console)
         return 0
     store.remove_stale_temporaries(folder)
-    threads = max(1, (os.cpu_count() or 1) // options.slots)
+    slots = options.slots or _slots(planned, device)
+    threads = max(1, (os.cpu_count() or 1) // slots)
     command = shlex.join(["saetransfer", *sys.argv[1:]])
-    settings = Settings(folder, cache, device, options.slots, threads, command)
+    settings = Settings(folder, cache, device, slots, threads, command)
     try:
         if work.n_cells:
             with view(console, work.n_cells) as shown:
@@ -89,6 +96,16 @@ def _conclude(planned: plan.Plan, n_before: int, folder: Path, console: Console)
     if failed or skipped:
         console.print("To try those without figures again: --rerun failed", highlight=False)
     return CELLS_FAILED if failed else 0
+
+
+def _slots(planned: plan.Plan, device: str) -> int:
+    """States at a time, if nobody says: one a core, as far as half of the free memory carries them; one on a GPU."""
+    sizes = [state.model.weights_bytes for state in planned.states]
+    if device != "cpu" or None in sizes:
+        return 1
+    needed = max(_MODELS_HELD * (size or 0) + _OTHERWISE_BYTES for size in sizes)
+    fitting = psutil.virtual_memory().available // 2 // needed
+    return max(1, min(fitting, os.cpu_count() or 1, len(planned.states)))
 
 
 def _device(device: str | None) -> str:

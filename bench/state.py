@@ -81,7 +81,7 @@ class _StateRun:
             for bos in (True, False):
                 wanted = [cell for cell in self._wanted if cell.prepend_bos == bos]
                 others = [cell for cell in prepared if cell.prepend_bos == bos and cell not in wanted]
-                if wanted or others:
+                if wanted or others or bos in self._job.read:
                     self._measure_all(model, bos, wanted, others)
 
     def _compressed(self) -> PreTrainedModel:

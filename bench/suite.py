@@ -102,7 +102,7 @@ class SuiteFile:
 
 def shipped() -> dict[str, Path]:
     """The suites that come with the package, by name."""
-    folder = Path(str(resources.files(__package__) / "suites"))
+    folder = Path(str(resources.files(__name__.rpartition(".")[0]) / "suites"))
     return {file.stem: file for file in sorted(folder.glob("*.yaml"))}
 
 

@@ -64,11 +64,13 @@ class Model:
     config: PretrainedConfig
     identity: dict[str, Any]
     """What enters the cell id: nothing of where the model lies, all of what it is."""
+    weights_bytes: int | None
+    """Size of the weights' files; None where they are not on this machine."""
 
 
 def cards() -> dict[str, ModelDefinition]:
     """The models that the registry knows, by name."""
-    text = (resources.files(__package__) / "models.yaml").read_text(encoding="utf-8")
+    text = (resources.files(__name__.rpartition(".")[0]) / "models.yaml").read_text(encoding="utf-8")
     return {name: ModelDefinition(name=name, **card) for name, card in yaml.safe_load(text).items()}
 
 
@@ -116,7 +118,10 @@ def _from_folder(definition: ModelDefinition, folder: Path) -> Model:
         "config": _config_hash(folder / "config.json"),
         "dtype": definition.dtype,
     }
-    return Model(definition.name, str(folder), None, definition.dtype, definition.trust_remote_code, config, identity)
+    size = sum(part.stat().st_size for part in weights)
+    return Model(
+        definition.name, str(folder), None, definition.dtype, definition.trust_remote_code, config, identity, size
+    )
 
 
 def _from_hub(definition: ModelDefinition) -> Model:
@@ -124,7 +129,7 @@ def _from_hub(definition: ModelDefinition) -> Model:
     config = _config(definition, hub)
     commit = getattr(config, "_commit_hash", None) or definition.revision
     identity = {"hub": hub, "revision": commit, "dtype": definition.dtype}
-    return Model(definition.name, hub, commit, definition.dtype, definition.trust_remote_code, config, identity)
+    return Model(definition.name, hub, commit, definition.dtype, definition.trust_remote_code, config, identity, None)
 
 
 def _config(definition: ModelDefinition, location: str) -> PretrainedConfig:
@@ -162,7 +167,7 @@ def load(model: Model, device: str = "cpu") -> PreTrainedModel:
     from transformers import AutoModelForCausalLM
 
     try:
-        loaded, report = AutoModelForCausalLM.from_pretrained(
+        loaded, report = AutoModelForCausalLM.from_pretrained(  # pyright: ignore[reportGeneralTypeIssues]
             model.location,
             revision=model.revision,
             dtype=getattr(torch, model.dtype),

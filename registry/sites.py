@@ -250,6 +250,9 @@ def logits_of(
     model: PreTrainedModel, hidden: Float[Tensor, "*position d_model"]
 ) -> Float[Tensor, "*position vocabulary"]:
     """Logits from final hidden states: the unembedding, and Gemma's soft cap where the model has one."""
-    logits = model.get_output_embeddings()(hidden)
+    unembedding = model.get_output_embeddings()
+    if unembedding is None:
+        raise TypeError(f"{type(model).__name__} has no unembedding: it is no causal language model")
+    logits = unembedding(hidden)
     cap = getattr(model.config, "final_logit_softcapping", None)
     return logits if cap is None else cap * torch.tanh(logits / cap)

@@ -102,7 +102,7 @@ def role_of(document: str) -> Role:
 
 def cards() -> dict[str, TextDefinition]:
     """The texts that the registry knows, by name, beside the microworld."""
-    text = (resources.files(__package__) / "texts.yaml").read_text(encoding="utf-8")
+    text = (resources.files(__name__.rpartition(".")[0]) / "texts.yaml").read_text(encoding="utf-8")
     return {name: TextDefinition(**card) for name, card in yaml.safe_load(text).items()}
 
 
@@ -214,7 +214,7 @@ def _read_hub(definition: TextDefinition) -> Iterator[str]:
 
     try:
         rows = load_dataset(
-            definition.hub, definition.config, split=definition.split, revision=definition.revision, streaming=True
+            str(definition.hub), definition.config, split=definition.split, revision=definition.revision, streaming=True
         )
         for row in rows:
             yield row[definition.field]

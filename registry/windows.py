@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Int
@@ -98,7 +99,8 @@ def special_ids(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
 
 def bos_id(tokenizer: PreTrainedTokenizerBase) -> int | None:
     """The token put in front of a window: BOS, or EOS where there is no BOS (as TransformerLens does)."""
-    return tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
+    found: Any = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
+    return found
 
 
 def cut(

@@ -30,7 +30,7 @@ def saelens_figures(
     sae.cfg.metadata.hook_name = f"blocks.{site.layer}.{_BRIDGE_NAMES[site.kind]}"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        bridge = SAETransformerBridge.boot_transformers(folder, hf_model=model, tokenizer=tokenizer)
+        bridge: Any = SAETransformerBridge.boot_transformers(folder, hf_model=model, tokenizer=tokenizer)
         store = ActivationsStore.from_sae(
             bridge,
             sae,

@@ -185,7 +185,7 @@ class Expansion:
             if is_symbol:
                 options = self.table[piece]
                 # `int(random() * n)`, not `choice`: only the sequence of `random()` is the same in every Python.
-                piece = options[int(self.random() * len(options))] if len(options) > 1 else options[0]
+                piece = options[0] if len(options) == 1 else options[int(self.random() * len(options))]
                 self.nats += math.log(len(options))
             if "{" in piece or "<" in piece:
                 pending.extend(reversed(parts(piece, self.tense, self.number)))

@@ -141,7 +141,7 @@ def probe(subject: Subject, hf_hook_name: str, n_test: int) -> list[ProbeResult]
     results = []
     for attribute in ATTRIBUTES:
         labels = np.array([story.attributes[attribute] for story in subject.stories])
-        classifier = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=300))
+        classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=300))
         classifier.fit(pooled[:-n_test], labels[:-n_test])
         accuracy = float(classifier.score(pooled[-n_test:], labels[-n_test:]))
         chance = float(np.unique(labels[-n_test:], return_counts=True)[1].max() / n_test)

@@ -4,8 +4,8 @@
     python -m saetransfer.registry.microworld.train saes card    # some stages only
     python -m saetransfer.registry.microworld.train --out DIR --share 0.01
 
-Two runs on the same machine give the same files; other processors sum in another order, so their weights differ while
-the figures of the card agree to the second digit.
+All chance comes from the seeds in the recipes. Floating-point sums depend on processor and number of threads, so that
+other machines get other weights, with figures close to those of the card.
 """
 
 from __future__ import annotations

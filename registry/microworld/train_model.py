@@ -58,10 +58,10 @@ def new_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausalLM
     )
     model = LlamaForCausalLM(config)
     with torch.no_grad():
-        for layer in model.model.layers:
+        for name, weight in model.named_parameters():
             # As in GPT-2: what the layers add must not drown the embedding.
-            for projection in (layer.self_attn.o_proj, layer.mlp.down_proj):
-                projection.weight /= math.sqrt(2 * config.num_hidden_layers)
+            if name.endswith(("o_proj.weight", "down_proj.weight")):
+                weight /= math.sqrt(2 * config.num_hidden_layers)
     return model
 
 

