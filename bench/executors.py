@@ -52,7 +52,8 @@ class Crashed:
 class _Running:
     job: Job
     process: BaseProcess
-    connection: Connection[Any, Any]
+    connection: Any
+    """The end of a pipe that the worker writes to."""
 
 
 class LocalExecutor:

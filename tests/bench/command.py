@@ -1,4 +1,4 @@
-"""The command line, called from a test: in this process, so that the server of workers is started once for all tests."""
+"""The command line, called in the test's own process, so that the server of workers is started once for all tests."""
 
 from __future__ import annotations
 
