@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Protocol, runtime_checkable
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from ..leaderboard.record import Record
 
@@ -93,7 +93,7 @@ class LiveView:
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
-            MofNCompleteColumn(),
+            TextColumn("{task.fields[done]:>7}"),
             TextColumn("{task.fields[note]}", markup=False),
             TimeElapsedColumn(),
             console=console,
@@ -101,7 +101,7 @@ class LiveView:
         )
         self._console = console
         self._start = time.monotonic()
-        self._all = self._progress.add_task("cells", total=n_cells, note="")
+        self._all = self._progress.add_task("cells", total=n_cells, done=f"0/{n_cells}", note="")
         self._jobs: dict[str, TaskID] = {}
 
     def __enter__(self) -> LiveView:
@@ -116,8 +116,8 @@ class LiveView:
     def job(self, name: str, phase: str, fraction: float) -> None:
         """Move the job's bar."""
         if name not in self._jobs:
-            self._jobs[name] = self._progress.add_task(name, total=100, note=phase)
-        self._progress.update(self._jobs[name], completed=round(100 * fraction), note=phase)
+            self._jobs[name] = self._progress.add_task(name, total=1.0, done="", note=phase)
+        self._progress.update(self._jobs[name], completed=fraction, done=f"{fraction:.0%}", note=phase)
 
     def job_ended(self, name: str) -> None:
         """Take the job's bar away."""
@@ -129,7 +129,8 @@ class LiveView:
         self._progress.advance(self._all)
         done = self._progress.tasks[self._all]
         left = (time.monotonic() - self._start) / max(done.completed, 1) * ((done.total or 0) - done.completed)
-        self._progress.update(self._all, note=f"about {left:.0f} s left" if left >= 1 else "")
+        note = f"about {left:.0f} s left" if left >= 1 else ""
+        self._progress.update(self._all, done=f"{done.completed:.0f}/{done.total:.0f}", note=note)
         if record.error is not None:
             labels = record.labels
             place = f"{labels.model}/{labels.compressor}/{labels.sae}"
