@@ -135,8 +135,8 @@ class Run:
         try:
             while unfinished:
                 for state in self._ready(pending, unfinished, executor):
-                    executor.submit(self._job(state))
                     view.job(state.name, "start", 0.0)
+                    executor.submit(self._job(state))
                 for job, event in executor.poll(_POLL_SECONDS):
                     self._handle(job, event, view)
                     if isinstance(event, JobDone | Crashed):

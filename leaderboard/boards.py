@@ -6,7 +6,7 @@ records is printable when it gets here, but not escaped: what needs escaping is 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -125,13 +125,18 @@ def _table(
         headers=(Header("SAE", False, 1), Header("compressor", False, 1), *heads, Header("status", False, 1)),
         sections=tuple(tuple(row(record, part) for record in part.records) for part in parts),
         notes=tuple(notes(group, groups)),
-        failures=tuple(
-            f"{part.title} on {name_state(record)}: {failure(record)}"
-            for part in parts
-            for record in part.records
-            if record.status != "ok"
-        ),
+        failures=tuple(_failures(parts, name_state)),
     )
+
+
+def _failures(parts: Sequence[Section], name_state: Callable[[Record], str]) -> Iterator[str]:
+    """Full messages of the cells without figures; cells that share a message share a line."""
+    places: dict[str, list[str]] = {}
+    for part in parts:
+        for record in part.records:
+            if record.status != "ok":
+                places.setdefault(failure(record), []).append(f"{part.title} on {name_state(record)}")
+    return (f"{', '.join(cells)}: {message}" for message, cells in places.items())
 
 
 def _figures(record: Record, section: Section, columns: Sequence[Column], marked: Collection[str]) -> Iterator[Cell]:
