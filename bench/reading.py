@@ -50,9 +50,15 @@ class Reading:
         return out
 
 
-def open_array(file: Path, shape: Sequence[int], dtype: torch.dtype) -> Float[Tensor, "position channel"]:
-    """A memory-mapped array; the file is made where it does not exist."""
-    return torch.from_file(str(file), shared=True, size=math.prod(shape), dtype=dtype).view(*shape)
+def open_array(
+    file: Path, shape: Sequence[int], dtype: torch.dtype, *, new: bool = False
+) -> Float[Tensor, "position channel"]:
+    """A memory-mapped array: a new file to be filled, or an old one, which is only read and never changed.
+
+    Raises:
+        RuntimeError: an old file that is smaller than the array.
+    """
+    return torch.from_file(str(file), shared=new, size=math.prod(shape), dtype=dtype).view(*shape)
 
 
 @torch.inference_mode()
@@ -71,7 +77,7 @@ def read(
     kept = sorted({*wanted, *(sites.replay_needs(site) for site in wanted)})
     widths = {HIDDEN: model.config.hidden_size} | {site.name: site.width(model.config) for site in kept}
     arrays = {
-        name: open_array(folder / f"{name}.bin", (windows.n_positions, width), model.dtype)
+        name: open_array(folder / f"{name}.bin", (windows.n_positions, width), model.dtype, new=True)
         for name, width in widths.items()
     }
     reading = Reading(windows, arrays)
