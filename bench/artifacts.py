@@ -15,9 +15,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from ..leaderboard.record import canonical_json
 
 _KEY = "key.json"
+_UNFINISHED = "unfinished"
 
 
 def default_folder() -> Path:
@@ -25,6 +28,20 @@ def default_folder() -> Path:
     if chosen := os.environ.get("SAETRANSFER_CACHE"):
         return Path(chosen)
     return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "saetransfer"
+
+
+def workspace(root: Path) -> Path:
+    """A folder below the cache for the unfinished things of this process."""
+    folder = root / _UNFINISHED / str(os.getpid())
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def sweep(root: Path) -> None:
+    """Remove what processes that are gone have left unfinished: a killed one cannot clean up after itself."""
+    for folder in (root / _UNFINISHED).glob("*"):
+        if not (folder.name.isdecimal() and psutil.pid_exists(int(folder.name))):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 class Artifacts:
@@ -43,7 +60,7 @@ class Artifacts:
         """An empty folder to fill; it becomes the artifact when the context ends without an exception."""
         final = self.folder(key)
         final.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=".new-", dir=final.parent))
+        folder = Path(tempfile.mkdtemp(dir=workspace(self._root)))
         try:
             yield folder
             (folder / _KEY).write_text(canonical_json(key), encoding="utf-8")

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import signal
 import sys
+import tempfile
 import threading
 import warnings
 from dataclasses import dataclass
@@ -141,10 +143,12 @@ def _work(job: Job, connection: Connection[Any, Any], log: str) -> None:
     _quieten()
     import torch
 
-    from . import state
+    from . import artifacts, state
 
     torch.set_num_threads(job.threads)
+    tempfile.tempdir = str(artifacts.workspace(job.cache))
     state.run(job, connection.send)
+    shutil.rmtree(tempfile.tempdir, ignore_errors=True)
     connection.send(JobDone())
     connection.close()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -16,7 +16,7 @@ from ..registry.errors import RegistryError, unknown
 from ..registry.models import Model
 from ..registry.saes.entry import SaeEntry
 from ..registry.saes.resolve import resolve as resolve_sae
-from ..registry.texts import Text
+from ..registry.texts import Role, Text
 from ..tasks.shelf import TASKS
 from ..tasks.task import Task
 from .suite import Definition, Place, Suite, SuiteFile
@@ -149,7 +149,9 @@ class _Planner:
         evaluation, calibration, training = self._texts()
         tasks = tuple(self._task(index, name) for index, name in enumerate(self._suite.tasks))
         found = [self._located(("models", i), models.resolve, d) for i, d in enumerate(self._suite.models)]
-        self._refuse_twice("models", [model.name for model in found])
+        for key, names in (("models", [model.name for model in found]), ("tasks", self._suite.tasks)):
+            for index, name in enumerate(names):
+                self._check_name((key, index), name, names[:index])
         compressors = self._compressors()
         partial = Plan(self._suite, evaluation, calibration, training, tasks, ())
         states = tuple(
@@ -158,7 +160,9 @@ class _Planner:
             for saes in [self._saes(model)]
             for compressor in compressors
         )
-        return replace(partial, states=states)
+        whole = replace(partial, states=states)
+        self._check_texts(whole)
+        return whole
 
     def _located(self, place: Place, resolve: Any, definition: Definition, **arguments: Any) -> Any:
         try:
@@ -170,8 +174,23 @@ class _Planner:
         data = self._suite.data
         alone = data.calibration.text is not None and data.training.text is not None
         evaluation = self._located(("data", "text"), texts.resolve, data.text, divided=not alone)
-        others = [self._other_text(section, evaluation) for section in ("calibration", "training")]
-        return evaluation, others[0], others[1]
+        calibration, training = (self._other_text(section, evaluation) for section in ("calibration", "training"))
+        return evaluation, calibration, training
+
+    def _check_texts(self, plan: Plan) -> None:
+        """Look into the texts that the plan will need, so that an empty or broken file shows now."""
+        made = {ancestor.source for cell in plan.cells for ancestor in lineage(cell.sae) if ancestor.on is not None}
+        calibrated = any(state.compressor.needs_calibration for state in plan.states) or "pruned" in made
+        needed: list[tuple[Place, Text, Role]] = [(("data", "text"), plan.evaluation, "evaluation")]
+        if calibrated:
+            needed.append((("data", "calibration", "text"), plan.calibration, "calibration"))
+        if "trained" in made:
+            needed.append((("data", "training", "text"), plan.training, "training"))
+        for place, text, role in needed:
+            try:
+                texts.check(text, role)
+            except RegistryError as error:
+                raise self._source.mistake(place, str(error)) from error
 
     def _other_text(self, section: str, evaluation: Text) -> Text:
         """The text for calibration or training: one of its own, or the evaluation text's part for that."""
@@ -198,8 +217,7 @@ class _Planner:
         named: dict[str, Compressor] = {}
         for index, definition in enumerate(self._suite.compressors):
             compressor = self._located(("compressors", index), shelf.resolve, definition, named=named)
-            if compressor.name in named:
-                self._refuse_twice("compressors", [*named, compressor.name])
+            self._check_name(("compressors", index), compressor.name, named)
             named[compressor.name] = compressor
         dense = [compressor for compressor in named.values() if not compressor.steps]
         dense = dense[:1] or [self._located(("compressors",), shelf.resolve, DENSE, named={})]
@@ -214,8 +232,7 @@ class _Planner:
                 self._check_model_name(("saes", index, "model"), only_for)
                 continue
             entry = self._located(("saes", index), resolve_sae, own, named=named, config=model.config)
-            if entry.name in named:
-                self._refuse_twice("saes", [*named, entry.name])
+            self._check_name(("saes", index), entry.name, named)
             named[entry.name] = entry
         return list(named.values())
 
@@ -234,10 +251,12 @@ class _Planner:
                 message = f"windows of {context} positions do not fit model '{model.name}', which takes {longest}."
                 raise self._source.mistake(place, message)
 
-    def _refuse_twice(self, key: str, names: Sequence[str]) -> None:
-        for index, name in enumerate(names):
-            if name in names[:index]:
-                raise self._source.mistake((key, index), f"'{name}' is there twice; give one another name.")
+    def _check_name(self, place: Place, name: str, taken: Iterable[str]) -> None:
+        """Refuse a name that is there already, or that would not fit into MODEL/COMPRESSOR/SAE."""
+        if "/" in name:
+            raise self._source.mistake(place, f"a name may not hold a slash, got '{name}'.")
+        if name in taken:
+            raise self._source.mistake(place, f"'{name}' is there twice; give one another name.")
 
     def _cells(
         self, plan: Plan, model: Model, compressor: Compressor, saes: Sequence[SaeEntry]

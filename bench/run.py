@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -10,6 +9,7 @@ from typing import Literal
 from ..leaderboard import store
 from ..leaderboard.errors import RecordError
 from ..leaderboard.record import Failure, Record
+from ..tasks.perplexity import NO_DENSE
 from . import environment
 from .artifacts import Artifacts
 from .executors import Crashed, LocalExecutor
@@ -20,6 +20,9 @@ from .suite import SuiteFile
 from .supply import Supply
 
 Rerun = Literal["missing", "failed", "all"]
+
+GAP = "perplexity.transfer_gap"
+"""The metric that compares a cell with its dense cell."""
 
 _POLL_SECONDS = 0.2
 
@@ -74,29 +77,41 @@ def record_of(cell: CellPlan, out: Path) -> Record | None:
         return None
 
 
-def todo(plan: Plan, out: Path, cache: Path, rerun: Rerun) -> Todo:
+def todo(plan: Plan, out: Path, cache: Path, device: str, rerun: Rerun) -> Todo:
     """What is missing: cells without a record, and what they need of their dense state."""
     missing: dict[str, list[CellPlan]] = {}
     done = 0
     for state in plan.states:
+        dense = {cell.labels.sae: record_of(cell, out) for cell in plan.dense_of(state).cells}
         for cell in state.cells:
-            if _is_wanted(record_of(cell, out), rerun):
+            record = record_of(cell, out)
+            compared = dense[cell.labels.sae]
+            comparable = _is_wanted(compared, rerun) or (compared is not None and compared.status == "ok")
+            if _is_wanted(record, rerun) or (comparable and _lacks_comparison(record)):
                 missing.setdefault(state.name, []).append(cell)
             else:
                 done += 1
-    return Todo(missing, _preparations(plan, missing, Artifacts(cache)), done)
+    return Todo(missing, _preparations(plan, missing, Artifacts(cache), device), done)
 
 
 def _is_wanted(record: Record | None, rerun: Rerun) -> bool:
     return rerun == "all" or record is None or (rerun == "failed" and record.status != "ok")
 
 
-def _preparations(plan: Plan, missing: dict[str, list[CellPlan]], artifacts: Artifacts) -> dict[str, Preparation]:
+def _lacks_comparison(record: Record | None) -> bool:
+    """Whether a cell was measured when its dense cell had no figures."""
+    gap = None if record is None else record.metrics.get(GAP)
+    return gap is not None and gap.value is None and gap.reason == NO_DENSE
+
+
+def _preparations(
+    plan: Plan, missing: dict[str, list[CellPlan]], artifacts: Artifacts, device: str
+) -> dict[str, Preparation]:
     prepare: dict[str, Preparation] = {}
     for state in plan.states:
         if state.is_dense or state.name not in missing:
             continue
-        supply = Supply(plan, state, artifacts)
+        supply = Supply(plan, state, artifacts, device)
         saes = {
             ancestor.name
             for cell in missing[state.name]
@@ -134,7 +149,7 @@ class Run:
         unfinished = {state.name for state in pending}
         try:
             while unfinished:
-                for state in self._ready(pending, unfinished, executor):
+                while state := self._ready(pending, unfinished, executor):
                     view.job(state.name, "start", 0.0)
                     executor.submit(self._job(state))
                 for job, event in executor.poll(_POLL_SECONDS):
@@ -144,13 +159,13 @@ class Run:
         finally:
             executor.stop()
 
-    def _ready(self, pending: list[StatePlan], unfinished: set[str], executor: LocalExecutor) -> Sequence[StatePlan]:
-        """States that can start now, taken off `pending`; at most as many as there is room for."""
+    def _ready(self, pending: list[StatePlan], unfinished: set[str], executor: LocalExecutor) -> StatePlan | None:
+        """A state that can start now, taken off `pending`; None where there is none, or no room for it."""
         for state in pending:
             if executor.has_room and (state.is_dense or self._plan.dense_of(state).name not in unfinished):
                 pending.remove(state)
-                return [state]
-        return []
+                return state
+        return None
 
     def _job(self, state: StatePlan) -> Job:
         settings, cells = self._settings, self._work.cells.get(state.name, [])

@@ -51,11 +51,12 @@ def run(name: str, options: RunOptions) -> int:
     folder = options.out or Path("runs") / store.slug(source.suite.name)
     cache = artifacts.default_folder()
     device = _device(options.device)
-    work = todo(planned, folder, cache, options.rerun)
+    work = todo(planned, folder, cache, device, options.rerun)
     if options.dry_run:
         _show_plan(planned, work, folder, console)
         return 0
     store.remove_stale_temporaries(folder)
+    artifacts.sweep(cache)
     slots = options.slots or _slots(planned, device)
     threads = max(1, (os.cpu_count() or 1) // slots)
     command = shlex.join(["saetransfer", *sys.argv[1:]])

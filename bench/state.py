@@ -65,7 +65,7 @@ class _StateRun:
         self._state = state
         self._emit = emit
         self._watch = Stopwatch(lambda phase: emit(PhaseStarted(phase)), job.device)
-        self._supply = Supply(plan, state, Artifacts(job.cache))
+        self._supply = Supply(plan, state, Artifacts(job.cache), job.device)
         self._outcome = _Outcome()
         self._wanted = [cell for cell in state.cells if cell.labels.sae in job.saes]
         self._environment = environment.describe(job.device) | {
@@ -91,10 +91,11 @@ class _StateRun:
             raise Impossible(missing)
         with self._watch.phase("load"):
             model = models.load(state.model, self._job.device)
-            calibration = supply.calibration()
-        with DenseSnapshot(model, calibration.windows[0][None]) as snapshot:
+            probe = supply.probe()
+        with DenseSnapshot(model, probe) as snapshot:
             if not state.is_dense:
                 with self._watch.phase("compress"):
+                    calibration = supply.calibration() if state.compressor.needs_calibration else None
                     model = compress(model, state.compressor, calibration)
             with self._watch.phase("verify"):
                 try:

@@ -27,8 +27,11 @@ Place = tuple[str | int, ...]
 
 
 def _whole_number(value: Any) -> Any:
-    """YAML 1.2 readers and humans write 200_000; PyYAML reads some forms of it as text."""
-    return int(value) if isinstance(value, str) and value.replace("_", "").isdigit() else value
+    """Humans write 200_000, which YAML may read as text; `true` is no number, though Python takes it for 1."""
+    if isinstance(value, bool):
+        raise ValueError("a whole number is needed")
+    plain = value.replace("_", "") if isinstance(value, str) else ""
+    return int(plain) if plain.isascii() and plain.isdecimal() else value
 
 
 Count = Annotated[int, BeforeValidator(_whole_number), Field(ge=1)]
@@ -79,7 +82,7 @@ class Suite(_Section):
     saes: Annotated[list[Definition], Field(min_length=1)]
     tasks: Annotated[list[str], Field(min_length=1)] = ["reconstruction", "perplexity"]
     data: Data
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, BeforeValidator(_whole_number), Field(ge=0)] = 0
 
 
 @dataclass(frozen=True)
@@ -179,7 +182,7 @@ def _step(target: Any, part: str, override: str) -> Any:
     if isinstance(target, dict):
         return target.setdefault(part, {})
     if isinstance(target, list):
-        if part.isdigit() and int(part) < len(target):
+        if part.isascii() and part.isdecimal() and int(part) < len(target):
             return target[int(part)]
         raise UsageError(f"--set {override}: '{part}' is no position in a list of {len(target)} (counted from 0).")
     raise UsageError(f"--set {override}: there is nothing below {target!r} that '{part}' could name.")
@@ -201,6 +204,10 @@ def _sentence(detail: Any, place: Place) -> str:
         return unknown_key(str(place[-1]), list(_section_at(place[:-1]).model_fields))
     if detail["type"] == "missing":
         return f"key '{place[-1]}' is missing."
+    if detail["type"] == "list_type":
+        return f"expected a list, got {detail['input']!r}; write [{detail['input']}] for a single one."
+    if detail["type"] == "too_short":
+        return "the list is empty; name at least one."
     if detail["type"] in ("string_type", "dict_type"):
         return f"expected a name or a mapping (an inline definition), got {detail['input']!r}."
     message = detail["msg"].removeprefix("Value error, ")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -24,19 +24,23 @@ from ..registry.models import load_tokenizer
 from ..registry.saes import build
 from ..registry.saes.build import Built, Cost
 from ..registry.saes.entry import SaeEntry
+from ..registry.texts import Role, nothing_to
 from ..registry.windows import Windows
 from .artifacts import Artifacts
 from .plan import Plan, StatePlan, calibration_bos
 from .reading import HIDDEN, Reading, max_positions, open_array
 
 _COST = "cost.json"
+_MOST_IN_VAIN = 100
+"""Batches without a single valid token after which a text is taken to hold nothing but special tokens."""
 
 
 class Supply:
     """Supplies one state of a plan."""
 
-    def __init__(self, plan: Plan, state: StatePlan, artifacts: Artifacts) -> None:
+    def __init__(self, plan: Plan, state: StatePlan, artifacts: Artifacts, device: str) -> None:
         self._plan = plan
+        self._device = device
         self._state = state
         self._artifacts = artifacts
 
@@ -57,8 +61,22 @@ class Supply:
             windows_are_units=text.is_one_document,
         )
 
+    def probe(self) -> Int[Tensor, "1 position"]:
+        """One window, on which the logits of the state are compared with the dense ones."""
+        data, text = self._plan.suite.data, self._plan.evaluation
+        bos = calibration_bos(data)
+        cut = windows.cut(text.documents("evaluation"), self.tokenizer, data.context, bos)
+        found = next((window for _, window in cut), None)
+        if found is None:
+            raise nothing_to(text, "evaluation")
+        return found[None]
+
     def calibration(self) -> Calibration:
-        """The sequences that compressors see."""
+        """The sequences that compressors see.
+
+        Raises:
+            RegistryError: the text has nothing for that role.
+        """
         data = self._plan.suite.data
         cut = windows.cut(
             self._plan.calibration.documents("calibration"),
@@ -66,7 +84,10 @@ class Supply:
             data.calibration.context or data.context,
             calibration_bos(data),
         )
-        return Calibration([window for _, window in itertools.islice(cut, data.calibration.sequences)])
+        sequences = [window for _, window in itertools.islice(cut, data.calibration.sequences)]
+        if not sequences:
+            raise nothing_to(self._plan.calibration, "calibration")
+        return Calibration(sequences)
 
     def reading_key(self, prepend_bos: bool) -> dict[str, Any]:
         """Key of the dense reading: what was run on what, and by what, since last digits differ between the latter."""
@@ -77,6 +98,7 @@ class Supply:
             "model": self._state.model.identity,
             "data": {"text": text, "tokens": data.tokens, "context": data.context, "bos": prepend_bos},
             "torch": torch.__version__,
+            "device": torch.device(self._device).type,
         }
 
     def dense_reading(self, prepend_bos: bool, text: Windows) -> Reading:
@@ -163,14 +185,20 @@ class Supply:
         self, entry: SaeEntry, prepend_bos: bool, model: PreTrainedModel
     ) -> Iterator[Float[Tensor, "token channel"]]:
         """Valid activations at the site, without end: of the training text, or of the one to calibrate on."""
-        if entry.source == "trained":
-            documents = texts.endless(self._plan.training, "training")
-        else:
-            documents = texts.endless(self._plan.calibration, "calibration")
+        role: Role = "training" if entry.source == "trained" else "calibration"
+        text = self._plan.training if role == "training" else self._plan.calibration
         context = self._plan.suite.data.context
-        for part in windows.stream(documents, self.tokenizer, context=context, prepend_bos=prepend_bos):
+        first = windows.cut(text.documents(role), self.tokenizer, context, prepend_bos)
+        if next(first, None) is None:
+            raise nothing_to(text, role)
+        in_vain = 0
+        endless = texts.endless(text, role)
+        for part in windows.stream(endless, self.tokenizer, context=context, prepend_bos=prepend_bos):
             for batch in part.batches(max_positions(model)):
                 with torch.inference_mode():
                     found = sites.read(model, batch.tokens.to(model.device), entry.site)
                 # A clone made outside inference mode, since training differentiates through what is read here.
                 yield found[batch.valid.to(found.device)].clone()
+                in_vain = 0 if batch.valid.any() else in_vain + 1
+                if in_vain == _MOST_IN_VAIN:
+                    raise nothing_to(text, role)

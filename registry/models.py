@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from . import microworld
@@ -24,6 +25,9 @@ from .errors import RegistryError, unknown
 from .families import family_of
 from .files import fingerprint
 from .mistakes import explain
+
+_VOCABULARIES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
+_TOKENIZER_FILES = ("tokenizer*", "vocab.*", "merges.txt", "special_tokens_map.json", "added_tokens.json", "*.spm")
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 
@@ -102,7 +106,8 @@ def resolve(definition: str | Mapping[str, Any], folder: Path) -> Model:
 
 def _from_folder(definition: ModelDefinition, folder: Path) -> Model:
     if not folder.is_dir():
-        raise RegistryError(f"Model '{definition.name}': there is no folder {folder}.")
+        hint = " (that is a file: give the folder it lies in)" if folder.is_file() else ""
+        raise RegistryError(f"Model '{definition.name}': there is no folder {folder}{hint}.")
     if not (folder / "config.json").is_file():
         raise RegistryError(f"Model '{definition.name}': {folder} holds no config.json; it is no Hugging Face model.")
     weights = sorted(folder.glob("*.safetensors"))
@@ -111,10 +116,17 @@ def _from_folder(definition: ModelDefinition, folder: Path) -> Model:
             f"Model '{definition.name}': {folder} holds no *.safetensors. Only safetensors weights are read; "
             "convert others with model.save_pretrained(FOLDER)."
         )
+    tokenizer = sorted(part for name in _TOKENIZER_FILES for part in folder.glob(name))
+    if not any(part.name in _VOCABULARIES for part in tokenizer):
+        raise RegistryError(
+            f"Model '{definition.name}': {folder} holds no tokenizer ({', '.join(_VOCABULARIES)}). Save the model's "
+            "own with tokenizer.save_pretrained(FOLDER)."
+        )
+    _check_weights(definition, folder, weights)
     config = _config(definition, str(folder))
-    parts = [*weights, *sorted(folder.glob("tokenizer*.json")), *sorted(folder.glob("vocab.*"))]
     identity = {
-        "weights": fingerprint(parts),
+        "weights": fingerprint(weights),
+        "tokenizer": fingerprint(tokenizer),
         "config": _config_hash(folder / "config.json"),
         "dtype": definition.dtype,
     }
@@ -122,6 +134,23 @@ def _from_folder(definition: ModelDefinition, folder: Path) -> Model:
     return Model(
         definition.name, str(folder), None, definition.dtype, definition.trust_remote_code, config, identity, size
     )
+
+
+def _check_weights(definition: ModelDefinition, folder: Path, weights: Sequence[Path]) -> None:
+    """Refuse files that are cut off or missing, by their headers alone."""
+    for file in weights:
+        try:
+            with safe_open(file, framework="numpy") as opened:
+                opened.keys()
+        except (SafetensorError, OSError) as error:
+            raise RegistryError(f"Model '{definition.name}': {file} is no whole safetensors file: {error}.") from error
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        named = {Path(part).name for part in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()}
+        if absent := sorted(named - {file.name for file in weights}):
+            raise RegistryError(
+                f"Model '{definition.name}': {folder} lacks {', '.join(absent)}, which its index names."
+            )
 
 
 def _from_hub(definition: ModelDefinition) -> Model:
@@ -163,7 +192,6 @@ def load(model: Model, device: str = "cpu") -> PreTrainedModel:
         RegistryError: weights that are missing, unreadable or of another shape than the configuration says.
     """
     import torch
-    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
     try:
@@ -195,8 +223,15 @@ def load_tokenizer(model: Model) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(
+        tokenizer = AutoTokenizer.from_pretrained(
             model.location, revision=model.revision, trust_remote_code=model.trust_remote_code
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RegistryError(f"Model '{model.name}': no tokenizer from {model.location}: {_first(error)}") from error
+    largest = max(tokenizer.get_vocab().values(), default=-1)
+    if largest < 0 or largest >= model.config.vocab_size:
+        raise RegistryError(
+            f"Model '{model.name}': its tokenizer has ids up to {largest}, the model {model.config.vocab_size} tokens. "
+            "They do not belong together."
+        )
+    return tokenizer

@@ -8,7 +8,6 @@ document, so that copies of a document fall into the same part; a text given for
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -142,7 +141,8 @@ def _found(name: str, definition: TextDefinition, folder: Path, divided: bool) -
         return Text(name, definition, None, content, divided)
     file = (folder / definition.path).resolve()
     if not file.is_file():
-        raise RegistryError(f"Text '{name}': there is no file {file}.")
+        what = "is a folder, not a file" if file.is_dir() else "is not there: there is no file of that name"
+        raise RegistryError(f"Text '{name}': {file} {what}.")
     if file.suffix not in ENDINGS:
         raise RegistryError(f"Text '{name}': unknown ending '{file.suffix}'. Allowed: {', '.join(ENDINGS)}.")
     if definition.documents == "file" and divided:
@@ -189,7 +189,9 @@ def _text_field(line: str, field: str, place: str) -> str:
     except json.JSONDecodeError as error:
         raise RegistryError(f"{place}: no JSON: {error.msg}.") from error
     value = row.get(field) if isinstance(row, dict) else None
-    if not isinstance(value, str):
+    if value is not None and not isinstance(value, str):
+        raise RegistryError(f"{place}: field '{field}' holds {type(value).__name__}, not text.")
+    if value is None:
         keys = ", ".join(row) if isinstance(row, dict) else type(row).__name__
         raise RegistryError(f"{place}: no text in field '{field}' (found: {keys}). Name it with field: NAME.")
     return value
@@ -222,16 +224,38 @@ def _read_hub(definition: TextDefinition) -> Iterator[str]:
         raise RegistryError(f"The data set {definition.hub} cannot be read: {error}.") from error
 
 
+def nothing_to(text: Text, role: Role) -> RegistryError:
+    """The error for a text that has no document with a token for a role."""
+    why = (
+        "A text that plays several roles is divided among evaluation, calibration and training by a hash of each "
+        "document, so it needs at least some dozen different documents (see 'documents:'). Give data.calibration.text "
+        "and data.training.text texts of their own, or a longer text."
+        if text.divided
+        else "It is empty."
+    )
+    return RegistryError(f"Text '{text.name}' has no documents for {role}. {why}")
+
+
+def check(text: Text, role: Role) -> None:
+    """Read the first document of a local file, so that mistakes show before anything is run.
+
+    Raises:
+        RegistryError: it cannot be read, or has none.
+    """
+    if text.file is not None and next(text.documents(role), None) is None:
+        raise nothing_to(text, role)
+
+
 def endless(text: Text, role: Role) -> Iterator[str]:
     """The documents for that role, again and again: for training that wants more tokens than the text has.
 
     Raises:
         RegistryError: the text has no document for that role.
     """
-    for round_number in itertools.count():
+    while True:
         empty = True
         for document in text.documents(role):
             empty = False
             yield document
         if empty:
-            raise RegistryError(f"Text '{text.name}' has no documents for {role} (round {round_number}).")
+            raise nothing_to(text, role)

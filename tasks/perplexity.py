@@ -33,7 +33,7 @@ DENSE_CELL = "dense_cell."
 SMALLEST_ABLATION_NATS = 0.05
 
 _NO_TOKENS = "no token has a next token to predict"
-_NO_DENSE = "the same SAE has no figures on the dense state"
+NO_DENSE = "the same SAE has no figures on the dense state"
 _OVERFLOW = "the cross-entropy is so large that its exponential overflows"
 _SMALL_ABLATION = f"ablating the site costs less than {SMALLEST_ABLATION_NATS} nats, so there is nothing to recover"
 
@@ -135,7 +135,7 @@ METRICS = (
         "what compression costs the SAE",
         source="saetransfer",
         compute=_transfer_gap,
-        undefined=_NO_DENSE,
+        undefined=NO_DENSE,
     ),
     _recovery(
         name="perplexity.loss_recovered_zero",

@@ -144,7 +144,8 @@ class ReconstructionMeter:
             "y_squared": y_norm.square(),
             "x_dot_y": x_dot_y,
             "cosine": torch.nn.functional.cosine_similarity(x, y, dim=1),
-            "l2_ratio": y_norm / x_norm,
+            # A token whose activation is zero has no ratio; SAELens divides by 1 there, too.
+            "l2_ratio": y_norm / torch.where(x_norm > 0, x_norm, torch.ones_like(x_norm)),
             "l0": active.sum(dim=1).float(),
             "l1": f.abs().sum(dim=1),
         }

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import PretrainedConfig
 
+from ..errors import RegistryError
 from ..families import family_of
 from ..sites import Site
 from .entry import SaeEntry
@@ -82,7 +83,15 @@ def make(
         sae = randomise(_present(entry, base_sae), params.seed)
     else:
         sae = load(entry, device)
+    _refuse_broken(entry, sae)
     return Built(sae, Cost(time.perf_counter() - started, tokens, steps))
+
+
+def _refuse_broken(entry: SaeEntry, sae: SAE[Any]) -> None:
+    broken = [name for name, weight in sae.named_parameters() if not bool(weight.isfinite().all())]
+    if broken:
+        why = " Its training diverged: lower `lr`." if entry.source == "trained" else " The file is damaged."
+        raise RegistryError(f"SAE '{entry.name}' has NaN or infinite weights in {', '.join(broken)}.{why}")
 
 
 def _opened(entry: SaeEntry, activations: Callable[[], Activations] | None) -> Activations:

@@ -16,8 +16,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from saetransfer.bench.run import GAP
 from saetransfer.leaderboard import store
-from saetransfer.leaderboard.record import Record
+from saetransfer.leaderboard.record import Failure, Record
 from tests.bench.command import saetransfer
 from tests.bench.world import make_world, write_suite
 
@@ -235,6 +236,25 @@ def _living(session: int) -> list[int]:
             if os.getsid(process.pid) == session and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process.pid)
     return found
+
+
+def test_a_dense_cell_that_is_mended_mends_what_is_compared_with_it(world: Path) -> None:
+    write_suite(world)
+    assert saetransfer(world, "run", "suite.yaml", "--out", "out").returncode == 0
+    for record in records(world).values():
+        if record.labels.sae == "frozen":
+            place = store.cell_path(world / "out", record.labels, record.cell_id)
+            if record.labels.compressor == "dense":
+                failure = Failure(phase="measure", type="Lost", message="lost")
+                store.write(
+                    record.model_copy(update={"status": "failed", "error": failure, "per_document": {}}), world / "out"
+                )
+            else:
+                place.unlink()
+    assert saetransfer(world, "run", "suite.yaml", "--out", "out").returncode == 3
+    assert records(world)["magnitude-50/frozen"].metrics[GAP].value is None
+    assert saetransfer(world, "run", "suite.yaml", "--out", "out", "--rerun", "failed").returncode == 0
+    assert records(world)["magnitude-50/frozen"].metrics[GAP].value is not None
 
 
 @pytest.mark.parametrize(

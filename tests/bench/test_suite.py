@@ -16,6 +16,8 @@ SAE = {"name": "frozen", "source": "pretrained", "path": "sae"}
 
 def refusal(world: Path, **changes: Any) -> str:
     """What is said of the toy suite with those sections changed."""
+    (world / "empty.txt").write_text("", encoding="utf-8")
+    (world / "broken.jsonl").write_text("{", encoding="utf-8")
     with pytest.raises(UsageError) as raised:
         plan.make(suite.load(str(write_suite(world, **changes))))
     return str(raised.value)
@@ -26,7 +28,13 @@ def refusal(world: Path, **changes: Any) -> str:
     [
         ({"compresors": []}, "(compresors)", "Did you mean 'compressors'?"),
         ({"seed": "one"}, "(seed)", "integer"),
-        ({"models": []}, "(models)", "at least 1 item"),
+        ({"models": []}, "(models)", "name at least one"),
+        ({"compressors": "dense"}, "(compressors)", "write [dense]"),
+        ({"tasks": ["perplexity", "perplexity"]}, "(tasks[1])", "there twice"),
+        ({"saes": [{**SAE, "name": "a/b"}]}, "(saes[0])", "slash"),
+        ({"data": {"text": "stories.txt", "tokens": True}}, "(data.tokens)", "whole number"),
+        ({"data": {"text": "empty.txt", "context": 24}}, "(data.text)", "has no documents for evaluation"),
+        ({"data": {"text": "broken.jsonl", "context": 24}}, "(data.text)", "no JSON"),
         ({"models": ["gpt-2"]}, "(models[0])", "Did you mean 'gpt2'?"),
         ({"models": [{"name": "toy", "path": "modle"}]}, "(models[0])", "there is no folder"),
         ({"models": [{"name": "toy", "pth": "model"}]}, "(models[0])", "Did you mean 'path'?"),

@@ -76,8 +76,8 @@ def test_the_mark_of_endings_divides_stories(tmp_path: Path) -> None:
     ("definition", "said"),
     [
         ("wikitext3", "Did you mean 'wikitext2'?"),
-        ("missing.txt", "there is no file"),
-        ({"path": "stories.csv"}, "there is no file"),
+        ("missing.txt", "there is no file of that name"),
+        ({"path": "stories.csv"}, "there is no file of that name"),
         ({"path": "text.doc"}, "unknown ending '.doc'. Allowed: .txt, .jsonl, .parquet"),
         ({"pth": "stories.txt"}, "Did you mean 'path'?"),
         ({"path": "stories.txt", "hub": "a/b"}, "exactly one of 'path'"),
@@ -95,7 +95,7 @@ def test_every_mistake_is_answered(tmp_path: Path, definition: str | dict[str, s
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("a.jsonl", b'{"text": "one"}\n{"text": 3}', "line 2: no text in field 'text'"),
+        ("a.jsonl", b'{"text": "one"}\n{"text": 3}', "line 2: field 'text' holds int, not text"),
         ("a.jsonl", b'{"txt": "one"}', "found: txt"),
         ("a.jsonl", b'{"text": "one"', "line 1: no JSON"),
         ("a.jsonl", b'{"text": "\xff\xfe"}', "not UTF-8"),
