@@ -73,11 +73,6 @@ class LocalExecutor:
         """Whether another job can start now."""
         return len(self._running) < self._slots
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether no job runs."""
-        return not self._running
-
     def submit(self, job: Job) -> None:
         """Start a job."""
         receiving, sending = self._context.Pipe(duplex=False)

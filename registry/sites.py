@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -200,11 +200,6 @@ def read(
     with edit(model, site, keep), suppress(_Read):
         last_hidden(model, tokens)
     return found[0]
-
-
-def site_kinds() -> tuple[str, ...]:
-    """The kinds of sites, for help texts."""
-    return get_args(Kind)
 
 
 def replay_needs(site: Site) -> Site:

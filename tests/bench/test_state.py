@@ -11,6 +11,7 @@ import torch
 from saetransfer.bench import plan, state, suite
 from saetransfer.bench.job import CellDone, Event, Job, PhaseStarted, Progress
 from saetransfer.leaderboard.record import Record, cell_id_of
+from saetransfer.tasks.shelf import metrics
 from tests.bench.world import make_world, write_suite
 
 TRAINED = {
@@ -84,6 +85,16 @@ def test_the_id_in_a_record_is_the_one_planned_and_follows_from_its_spec(whole: 
     planned = {f"{cell.labels.compressor}/{cell.labels.sae}": cell.cell_id for cell in whole.plan.cells}
     assert {name: record.cell_id for name, record in whole.records.items()} == planned
     assert all(record.cell_id == cell_id_of(record.spec) for record in whole.records.values())
+
+
+def test_every_value_lies_in_the_range_of_its_metric(whole: Runner) -> None:
+    for name, record in whole.records.items():
+        for metric, figure in record.metrics.items():
+            low, high = metrics()[metric].valid_range
+            if figure.value is not None:
+                # Rounding may put a divergence of two equal predictions, or a cosine of 1, a hair outside.
+                assert low is None or figure.value >= low - 1e-6, (name, metric)
+                assert high is None or figure.value <= high + 1e-6, (name, metric)
 
 
 def test_the_dense_state_is_exact(whole: Runner) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import product
+from typing import get_args
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from transformers import PreTrainedModel
 from saetransfer.registry.errors import RegistryError
 from saetransfer.registry.families import blocks_of, family_of
 from saetransfer.registry.sites import (
+    Kind,
     Site,
     capture,
     last_hidden,
@@ -21,7 +23,6 @@ from saetransfer.registry.sites import (
     parse_site,
     read,
     replay_needs,
-    site_kinds,
     splice,
 )
 from tests.toys import MODEL_TYPES, toy_config, toy_model, toy_tokens
@@ -36,7 +37,7 @@ def model(request: pytest.FixtureRequest) -> Iterator[PreTrainedModel]:
 
 
 def sites_of(model: PreTrainedModel) -> list[Site]:
-    return [Site(layer, kind) for layer, kind in product(range(model.config.num_hidden_layers), site_kinds())]
+    return [Site(layer, kind) for layer, kind in product(range(model.config.num_hidden_layers), get_args(Kind))]
 
 
 def test_logits_follow_from_the_final_hidden_states_to_the_bit(model: PreTrainedModel) -> None:
