@@ -22,6 +22,8 @@ from ..tasks.task import Task
 from .suite import Definition, Place, Suite, SuiteFile
 
 DENSE = "dense"
+_SHOWN = 60
+"""Characters of a document that a message shows."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,8 @@ class Plan:
         settings = self.suite.data.calibration
         context = settings.context or self.suite.data.context
         identity = self.calibration.identity("calibration")
-        return {**identity, "sequences": settings.sequences, "context": context, "bos": prepend_bos}
+        drawn = {"sequences": settings.sequences, "context": context, "bos": prepend_bos, "seed": settings.seed}
+        return {**identity, **drawn, "propagation": settings.propagation}
 
 
 def lineage(entry: SaeEntry) -> list[SaeEntry]:
@@ -189,8 +192,17 @@ class _Planner:
         for place, text, role in needed:
             try:
                 texts.check(text, role)
+                shared = (
+                    texts.shared_document(plan.evaluation, "evaluation", text, role) if role != "evaluation" else None
+                )
             except RegistryError as error:
                 raise self._source.mistake(place, str(error)) from error
+            if shared is not None:
+                shown = shared if len(shared) <= _SHOWN else f"{shared[:_SHOWN]}..."
+                message = f"it shares documents with the evaluation text, such as {shown!r}. Figures would be measured "
+                raise self._source.mistake(
+                    place, f"{message}on what was seen before: take those out of one of the two."
+                )
 
     def _other_text(self, section: str, evaluation: Text) -> Text:
         """The text for calibration or training: one of its own, or the evaluation text's part for that."""

@@ -20,7 +20,7 @@ from transformers import PreTrainedModel
 
 from ..leaderboard.record import Failure, Measurement, Record
 from ..registry import models
-from ..registry.compressors.method import compress
+from ..registry.compressors.method import compress, noted_warnings
 from ..registry.compressors.outcome import NotCompressed
 from ..registry.compressors.snapshot import DenseSnapshot
 from ..registry.compressors.verify import verify
@@ -92,14 +92,14 @@ class _StateRun:
         with self._watch.phase("load"):
             model = models.load(state.model, self._job.device)
             probe = supply.probe()
-        with DenseSnapshot(model, probe) as snapshot:
+        with DenseSnapshot(model, probe) as snapshot, noted_warnings() as notes:
             if not state.is_dense:
                 with self._watch.phase("compress"):
                     calibration = supply.calibration() if state.compressor.needs_calibration else None
                     model = compress(model, state.compressor, calibration)
             with self._watch.phase("verify"):
                 try:
-                    realised = verify(model, snapshot, state.compressor.promise)
+                    realised = verify(model, snapshot, state.compressor.promise, supply.inspection(), notes)
                 except NotCompressed as error:
                     if error.realised is not None:
                         self._outcome.compression = error.realised.to_json()

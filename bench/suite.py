@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -49,6 +49,10 @@ class Calibration(_Section):
     sequences: Count = 128
     context: Count | None = None
     """Positions of a sequence at most; None: as in evaluation."""
+    seed: Annotated[int, BeforeValidator(_whole_number), Field(ge=0)] = 0
+    """Which sequences of the text are taken."""
+    propagation: Literal["sequential", "dense"] = "sequential"
+    """Whether a block's inputs come from the compressed blocks before it, as published, or from the dense ones."""
 
 
 class Training(_Section):

@@ -5,7 +5,6 @@ SAEs that are made, and dense readings, live in the artifact cache; whoever need
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -31,6 +30,7 @@ from .plan import Plan, StatePlan, calibration_bos
 from .reading import HIDDEN, Reading, max_positions, open_array
 
 _COST = "cost.json"
+_INSPECTED = 8
 _MOST_IN_VAIN = 100
 """Batches without a single valid token after which a text is taken to hold nothing but special tokens."""
 
@@ -77,17 +77,30 @@ class Supply:
         Raises:
             RegistryError: the text has nothing for that role.
         """
-        data = self._plan.suite.data
-        cut = windows.cut(
-            self._plan.calibration.documents("calibration"),
-            self.tokenizer,
-            data.calibration.context or data.context,
-            calibration_bos(data),
-        )
-        sequences = [window for _, window in itertools.islice(cut, data.calibration.sequences)]
+        sequences = self._sequences()
         if not sequences:
             raise nothing_to(self._plan.calibration, "calibration")
-        return Calibration(sequences)
+        return Calibration(
+            sequences, propagation=self._plan.suite.data.calibration.propagation, tokenizer=self.tokenizer
+        )
+
+    def inspection(self) -> list[Int[Tensor, " _position"]]:
+        """Some of the sequences that compressors see, on which verification compares the outputs of layers.
+
+        Where the text has none set aside (no compressor of the suite reads it), the probing window.
+        """
+        return self._sequences()[:_INSPECTED] or [self.probe()[0]]
+
+    def _sequences(self) -> list[Int[Tensor, " _position"]]:
+        settings = self._plan.suite.data.calibration
+        return windows.sample(
+            self._plan.calibration.documents("calibration"),
+            self.tokenizer,
+            sequences=settings.sequences,
+            context=settings.context or self._plan.suite.data.context,
+            prepend_bos=calibration_bos(self._plan.suite.data),
+            seed=settings.seed,
+        )
 
     def reading_key(self, prepend_bos: bool) -> dict[str, Any]:
         """Key of the dense reading: what was run on what, and by what, since last digits differ between the latter."""

@@ -2,9 +2,12 @@
 
 The walk over the blocks is *sequential*, as published for Wanda and SparseGPT (github.com/locuslab/wanda,
 `lib/prune.py`): within a block every statistic comes from the block as it is before it is changed, and the outputs of
-the changed block are the inputs of the next one. Each block is run by calling the whole model while the blocks before
-it are skipped, so masks, position embeddings and whatever else a family prepares for a layer are the model's own; no
-cache is kept, since a cache that grows from pass to pass falsifies the statistics without an error.
+the changed block are the inputs of the next one. With *dense* propagation the next block gets what the dense model
+would give it, so that errors of one block are not seen, nor made good, by the next.
+
+Each block is run by calling the whole model while the blocks before it are skipped, so masks, position embeddings and
+whatever else a family prepares for a layer are the model's own; no cache is kept, since a cache that grows from pass to
+pass falsifies the statistics without an error.
 
 Windows may differ in length. They are padded on the right, where no valid position of a causal model sees the padding,
 and padded positions are left out of everything that is handed on.
@@ -15,17 +18,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from .compressors.linear import LinearLayer, linear_layers
 from .errors import RegistryError
 from .families import blocks_of
 from .sites import Site, capture, last_hidden, skip_blocks
+
+Propagation = Literal["sequential", "dense"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,18 +48,28 @@ class Calibration:
     Args:
         windows: token ids of each window, of any lengths, with a BOS in front where the model wants one.
         batch_size: windows in one forward pass; no result depends on it beyond rounding.
+        propagation: whether a block's inputs come from the changed blocks before it or from the dense ones.
+        tokenizer: what made the tokens, for compressors that need the text; None where nobody has one.
 
     Raises:
         RegistryError: no window, or an empty one.
     """
 
-    def __init__(self, windows: Sequence[Int[Tensor, " _position"]], batch_size: int = 8) -> None:
+    def __init__(
+        self,
+        windows: Sequence[Int[Tensor, " _position"]],
+        batch_size: int = 8,
+        propagation: Propagation = "sequential",
+        tokenizer: PreTrainedTokenizerBase | None = None,
+    ) -> None:
         if not windows or any(window.ndim != 1 or len(window) == 0 for window in windows):
             raise RegistryError("Calibration needs at least one window, and each must be a row of at least one token.")
         if batch_size < 1:
             raise RegistryError(f"The batch size of a calibration must be at least 1, got {batch_size}.")
         self.windows = tuple(windows)
         self.batch_size = batch_size
+        self.propagation = propagation
+        self.tokenizer = tokenizer
 
     @property
     def n_sequences(self) -> int:
@@ -72,21 +87,29 @@ class Calibration:
             yield _padded(self.windows[start : start + self.batch_size])
 
     def blocks(self, model: PreTrainedModel) -> Iterator[Block]:
-        """The blocks of `model`, first to last; what is changed in one block is seen by all that follow.
+        """The blocks of `model`, first to last; under sequential propagation, changes are seen by all that follow.
 
         Observe a block, change its weights, ask for the next one. Hidden states of all windows are held on the
-        model's device in its dtype.
+        model's device in its dtype, twice under dense propagation.
         """
         batches = [TokenBatch(batch.tokens.to(model.device), batch.valid.to(model.device)) for batch in self.batches()]
         hidden = [_block_input(model, batch.tokens) for batch in batches]
-        n_blocks = len(blocks_of(model))
-        for index in range(n_blocks):
-            yield Block(index, model, batches, hidden)
-            if index + 1 < n_blocks:
-                hidden = [
+        last = len(blocks_of(model)) - 1
+        for index in range(last + 1):
+            if self.propagation == "sequential" or index == last:
+                yield Block(index, model, batches, hidden)
+                following = hidden
+            else:
+                following = [
                     _run_block(model, index, batch.tokens, stream)
                     for batch, stream in zip(batches, hidden, strict=True)
                 ]
+                yield Block(index, model, batches, hidden)
+            if following is hidden and index < last:
+                # In place, one batch after the other: no second copy of all hidden states.
+                for number, batch in enumerate(batches):
+                    hidden[number] = _run_block(model, index, batch.tokens, hidden[number])
+            hidden = following
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,12 +131,14 @@ class Block:
         """Run the block on all calibration tokens; `callback(name, inputs)` gets the inputs of each linear layer.
 
         It is called once for each layer and batch, in the model's dtype and without padded positions: accumulate in
-        float32. The weights are those of the block at the time of the call.
+        float32. Layers that share their inputs (queries, keys, values) get the same tensor. The weights are those of
+        the block at the time of the call.
         """
         for batch, hidden in zip(self._batches, self._hidden, strict=True):
             with ExitStack() as stack:
+                select = _Selection(batch.valid.flatten())
                 for layer in self.layers:
-                    hook = _reporter(callback, layer.name, batch.valid.flatten())
+                    hook = _reporter(callback, layer.name, select)
                     stack.callback(layer.module.register_forward_pre_hook(hook).remove)
                 _run_block(self._model, self.index, batch.tokens, hidden)
 
@@ -130,12 +155,26 @@ def _padded(windows: Sequence[Int[Tensor, " _position"]]) -> TokenBatch:
     return TokenBatch(torch.stack(rows), torch.arange(longest)[None, :] < lengths[:, None])
 
 
+class _Selection:
+    """The valid rows of a layer's inputs; those of the same tensor only once."""
+
+    def __init__(self, valid: Bool[Tensor, " token"]) -> None:
+        self._valid = None if bool(valid.all()) else valid
+        self._source: Tensor | None = None
+        self._rows: Tensor | None = None
+
+    def __call__(self, inputs: Float[Tensor, "*batch in_features"]) -> Float[Tensor, "token in_features"]:
+        if self._rows is None or inputs is not self._source:
+            rows = inputs.reshape(-1, inputs.shape[-1])
+            self._source, self._rows = inputs, rows if self._valid is None else rows[self._valid]
+        return self._rows
+
+
 def _reporter(
-    callback: Callable[[str, Tensor], None], name: str, valid: Bool[Tensor, " token"]
+    callback: Callable[[str, Tensor], None], name: str, select: _Selection
 ) -> Callable[[nn.Module, tuple[Any, ...]], None]:
     def hook(_module: nn.Module, args: tuple[Any, ...]) -> None:
-        inputs = args[0]
-        callback(name, inputs.reshape(-1, inputs.shape[-1])[valid])
+        callback(name, select(args[0]))
 
     return hook
 

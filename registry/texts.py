@@ -246,6 +246,18 @@ def check(text: Text, role: Role) -> None:
         raise nothing_to(text, role)
 
 
+def shared_document(first: Text, first_role: Role, second: Text, second_role: Role) -> str | None:
+    """A document that both texts have for these roles, or None; only local files are looked into.
+
+    Parts of one divided text never share a document, so there is nothing to look for.
+    """
+    if first.file is None or second.file is None or (first.divided and second.divided):
+        return None
+    seen = {hashlib.sha256(document.encode()).digest() for document in first.documents(first_role)}
+    found = (d for d in second.documents(second_role) if hashlib.sha256(d.encode()).digest() in seen)
+    return next(found, None)
+
+
 def endless(text: Text, role: Role) -> Iterator[str]:
     """The documents for that role, again and again: for training that wants more tokens than the text has.
 

@@ -23,6 +23,7 @@ from .errors import RegistryError
 MAX_UNITS = 256
 """At most so many resampling units are kept: in longer texts, documents are dealt out to them in turn."""
 
+_POOL = 16
 _SPECIAL = ("bos_token_id", "eos_token_id", "pad_token_id", "sep_token_id")
 
 
@@ -155,6 +156,26 @@ def collect(
         raise RegistryError("The text has no tokens: every document is empty.")
     units = range(len(taken)) if windows_are_units else _renumber(numbers)
     return Windows(tuple(taken), tuple(unit % MAX_UNITS for unit in units), special_ids(tokenizer))
+
+
+def sample(
+    documents: Iterable[str],
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    sequences: int,
+    context: int,
+    prepend_bos: bool,
+    seed: int,
+) -> list[Int[Tensor, " _"]]:
+    """Random windows, for calibration.
+
+    Those that fill the context come first, as published, and shorter ones where they do not suffice. They are drawn
+    from the first `16 * sequences` windows of the text. Fewer come back where it has fewer.
+    """
+    pool = [window for _, window in islice(cut(documents, tokenizer, context, prepend_bos), _POOL * sequences)]
+    order = torch.randperm(len(pool), generator=torch.Generator().manual_seed(seed)).tolist()
+    drawn = sorted((pool[index] for index in order), key=lambda window: len(window) < context)
+    return drawn[:sequences]
 
 
 def _renumber(numbers: list[int]) -> list[int]:

@@ -20,7 +20,9 @@ from transformers.pytorch_utils import Conv1D
 from ..errors import RegistryError
 from ..families import blocks_of, family_of
 
-Storage = Literal["linear", "conv1d", "int8", "4bit"]
+Storage = Literal["linear", "conv1d", "int8", "4bit", "tensor", "opaque"]
+"""Who holds the weight: `nn.Linear`, `Conv1D`, bitsandbytes (8 or 4 bits), a tensor that is more than its numbers
+(torchao), or a module of a make that is not known here."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,8 +32,10 @@ class LinearLayer:
     name: str
     """Module path within the model, or within the block where it was listed from a block."""
     module: Any
-    """An `nn.Module` with a `weight`, of one of four makes."""
+    """An `nn.Module`; with a `weight`, unless it is opaque."""
     storage: Storage
+    opaque_shape: tuple[int, int] | None = None
+    """Output and input features of a module that does not say."""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -39,13 +43,15 @@ class LinearLayer:
         if self.storage == "conv1d":
             in_features, out_features = self.module.weight.shape
             return out_features, in_features
+        if self.opaque_shape is not None:
+            return self.opaque_shape
         return self.module.out_features, self.module.in_features
 
     @property
     def weight(self) -> Float[Tensor, "out in"]:
         """The matrix, not to be changed but through `set_weight`.
 
-        A view of the stored weight where that is dense, a dequantised copy where bitsandbytes holds it.
+        A view of the stored weight where that is dense, a dequantised copy where a library holds it.
         """
         if self.storage == "linear":
             return self.module.weight.detach()
@@ -53,19 +59,21 @@ class LinearLayer:
             return self.module.weight.detach().T
         if self.storage == "int8":
             return _dequantise_int8(self.module)
-        return _dequantise_4bit(self.module)
+        if self.storage == "4bit":
+            return _dequantise_4bit(self.module)
+        return self.module.weight.dequantize() if self.storage == "tensor" else _response(self.module, self.shape[1])
 
     def set_weight(self, weight: Float[Tensor, "out in"]) -> None:
         """Write the matrix back, in the stored orientation and dtype.
 
         Raises:
-            RegistryError: bitsandbytes holds the layer in its own storage.
+            RegistryError: a library holds the layer in its own storage.
             ValueError: a matrix of another shape.
         """
-        if self.storage in ("int8", "4bit"):
+        if self.storage not in ("linear", "conv1d"):
             raise RegistryError(
-                f"{self.name} is already quantised by bitsandbytes and cannot be changed any more. "
-                "In a chain, prune first and put the bitsandbytes step last."
+                f"{self.name} is already quantised by a library ({type(self.module).__name__}) and cannot be changed "
+                "any more. In a chain, prune first and put the step of the library last."
             )
         if tuple(weight.shape) != self.shape:
             raise ValueError(f"{self.name} holds a matrix of shape {self.shape}, got {tuple(weight.shape)}")
@@ -75,7 +83,9 @@ class LinearLayer:
     @property
     def stored_bytes(self) -> int:
         """Bytes of the stored weight with its scales; the bias is not counted."""
-        return self.module.weight.nbytes + sum(tensor.nbytes for tensor in self.quantisation_tensors)
+        held = self.module.parameters() if self.storage == "opaque" else [self.module.weight]
+        beside = self.module.buffers() if self.storage == "opaque" else self.quantisation_tensors
+        return sum(stored_nbytes(tensor) for tensor in (*held, *beside))
 
     @property
     def quantisation_tensors(self) -> list[Tensor]:
@@ -105,12 +115,38 @@ def linear_layers(root: nn.Module) -> list[LinearLayer]:
     return [layer for name, module in root.named_modules() if (layer := _layer(name, module)) is not None]
 
 
-def layer_at(model: PreTrainedModel, name: str) -> LinearLayer | None:
-    """The linear layer at that module path, or None where there is none (any more)."""
+def layer_at(model: PreTrainedModel, name: str, in_features: int | None = None) -> LinearLayer | None:
+    """The linear layer at that module path, or None where there is none (any more).
+
+    Args:
+        in_features: where given, a module of a make that is not known here counts as a linear layer too, if it takes
+            that many inputs; its matrix is read off what it does to unit vectors.
+    """
     try:
-        return _layer(name, model.get_submodule(name))
+        module = model.get_submodule(name)
     except AttributeError:
         return None
+    known = _layer(name, module)
+    if known is not None or in_features is None:
+        return known
+    try:
+        out_features = _response(module, in_features).shape[0]
+    except (RuntimeError, TypeError, AttributeError, IndexError, NotImplementedError, ValueError):
+        return None
+    return LinearLayer(name, module, "opaque", (out_features, in_features))
+
+
+def stored_nbytes(tensor: Tensor) -> int:
+    """Bytes that a tensor occupies; of one that is made of others (torchao), theirs."""
+    if not is_composed(tensor):
+        return tensor.nbytes
+    names, _ = tensor.__tensor_flatten__()  # type: ignore[attr-defined]
+    return sum(stored_nbytes(getattr(tensor, name)) for name in names)
+
+
+def is_composed(tensor: Tensor) -> bool:
+    """Whether a tensor is a wrapper of others, as torchao's quantised ones are."""
+    return hasattr(tensor, "__tensor_flatten__")
 
 
 def _layer(name: str, module: nn.Module) -> LinearLayer | None:
@@ -127,8 +163,16 @@ def _storage(module: nn.Module) -> Storage | None:
         if isinstance(module, bitsandbytes.nn.Linear4bit):
             return "4bit"
     if isinstance(module, nn.Linear):
-        return "linear"
+        return "tensor" if is_composed(module.weight) else "linear"
     return "conv1d" if isinstance(module, Conv1D) else None
+
+
+def _response(module: nn.Module, in_features: int) -> Float[Tensor, "out in"]:
+    """The matrix of a module that is linear but for its bias: what it does to unit vectors, less what it does to 0."""
+    like = next((tensor for tensor in module.parameters() if tensor.is_floating_point()), torch.zeros(()))
+    unit_vectors = torch.eye(in_features, dtype=like.dtype, device=like.device)
+    with torch.no_grad():
+        return (module(unit_vectors) - module(torch.zeros_like(unit_vectors[:1]))).T
 
 
 def _int8_scales(module: Any) -> Float[Tensor, " out"]:

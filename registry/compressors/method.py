@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -22,19 +24,36 @@ from transformers import PreTrainedModel
 
 from ..calibration import Calibration
 from ..errors import Impossible, RegistryError, unknown
-from .outcome import NotCompressed, Promise
+from .outcome import CompressionWarning, NotCompressed
+from .promise import Promise
 
-Tier = Literal["reference", "simulated", "kernel", "user"]
-_STRONGEST_FIRST: tuple[Tier, ...] = ("user", "kernel", "simulated", "reference")
+Params = dict[str, Any]
+
+Tier = Literal["reference", "simulated", "structured", "kernel", "external", "user"]
+_STRONGEST_FIRST: tuple[Tier, ...] = ("user", "external", "kernel", "structured", "simulated", "reference")
 _LIMITS = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
 
 
-def _nothing_promised(_params: dict[str, Any]) -> Promise:
-    return Promise(keeps_rest=False)
+def _nothing_promised(_params: Params) -> Promise:
+    return Promise(keeps_rest=False, adds_zeros=True)
 
 
 def _nothing_missing() -> str | None:
     return None
+
+
+def _nothing_outside(params: Params, _folder: Path) -> Outside:
+    return Outside(params, params)
+
+
+@dataclass(frozen=True)
+class Outside:
+    """Parameters of a method that names files, once these were looked up."""
+
+    params: Params
+    """What the function is called with: paths are absolute."""
+    identity: Params
+    """What enters the cell id: hashes of contents in the place of paths."""
 
 
 @dataclass(frozen=True)
@@ -45,14 +64,19 @@ class Method:
     function: Callable[..., PreTrainedModel]
     """`(model, calibration, **params) -> model`."""
     tier: Tier
-    """`simulated`: our code, weights stay dense tensors; `kernel`: a library's own storage and speed; `user`: an
-    author's own function; `reference`: the dense model."""
-    needs_calibration: bool
+    """`simulated`: our code, weights stay dense tensors; `structured`: our code, parts are taken out; `kernel`: a
+    library's own storage and speed; `external`: compressed by another tool; `user`: an author's own function;
+    `reference`: the dense model."""
+    needs_calibration: bool | Callable[[Params], bool]
+    """Whether it reads calibration text; a function where that depends on its parameters."""
     summary: str
     source: str
     """Where the method is from: a paper, a library, the file of a user's function."""
-    promise: Callable[[dict[str, Any]], Promise] = _nothing_promised
-    """What verification holds the result to, from the parameters."""
+    promise: Callable[[Params], Promise] = _nothing_promised
+    """What verification holds the result to, from the parameters; raises RegistryError where these contradict each
+    other."""
+    outside: Callable[[Params, Path], Outside] = _nothing_outside
+    """Looks up the files that parameters name, relative to the suite's folder; raises RegistryError on a mistake."""
     missing: Callable[[], str | None] = _nothing_missing
     """What is not installed here, with the command that installs it; None where nothing is."""
     file_sha256: str | None = None
@@ -87,35 +111,46 @@ class Method:
         except (PydanticUserError, NameError) as error:
             raise RegistryError(f"The parameters of {self.name} cannot be read off its signature: {error}") from error
 
-    def step(self, params: Mapping[str, Any]) -> Step:
+    def step(self, params: Mapping[str, Any], folder: Path = Path()) -> Step:
         """One use of the method, its parameters checked and defaults filled in.
 
+        Args:
+            folder: what paths among the parameters are relative to.
+
         Raises:
-            RegistryError: an unknown, missing, ill-typed or out-of-range parameter.
+            RegistryError: an unknown, missing, ill-typed or out-of-range parameter, parameters that contradict each
+                other, or a file that is not there.
         """
         try:
             checked = self.parameters.model_validate(dict(params))
         except ValidationError as error:
             raise self._explain(error) from error
-        return Step(self, checked.model_dump())
+        found = self.outside(checked.model_dump(), folder)
+        self.promise(found.params)
+        return Step(self, found.params, found.identity)
+
+    def reads_calibration(self, params: Params) -> bool:
+        """Whether, with these parameters, it reads calibration text."""
+        return self.needs_calibration(params) if callable(self.needs_calibration) else self.needs_calibration
 
     def _explain(self, error: ValidationError) -> RegistryError:
         allowed = list(self.parameters.model_fields)
-        texts: list[str] = []
+        by_name: dict[str, list[Any]] = {}
         for problem in error.errors():
-            name = str(problem["loc"][0])
-            if problem["type"] == "extra_forbidden":
+            by_name.setdefault(str(problem["loc"][0]), []).append(problem)
+        texts: list[str] = []
+        for name, problems in by_name.items():
+            if problems[0]["type"] == "extra_forbidden":
                 if not allowed:
                     return RegistryError(f"Method '{self.name}' takes no parameters, got '{name}'.")
                 return unknown(f"{self.name} parameter", name, allowed)
-            if problem["type"] == "missing":
+            if problems[0]["type"] == "missing":
                 texts.append(f"Method '{self.name}' needs the parameter '{name}'.")
             else:
-                said = problem["msg"][0].lower() + problem["msg"][1:]
-                texts.append(f"Parameter '{name}' of method '{self.name}' is {problem['input']!r}: {said}.")
+                texts.append(f"Parameter '{name}' of method '{self.name}' is {_complaint(problems)}.")
         properties = self.parameters.model_json_schema()["properties"]
         signature = "; ".join(_described(name, properties[name]) for name in allowed)
-        return RegistryError(f"{' '.join(dict.fromkeys(texts))} Allowed: {signature}.")
+        return RegistryError(f"{' '.join(texts)} Allowed: {signature}.")
 
 
 @dataclass(frozen=True)
@@ -123,14 +158,21 @@ class Step:
     """One use of a method."""
 
     method: Method
-    params: dict[str, Any] = field(default_factory=dict)
+    params: Params = field(default_factory=dict)
     """Checked, with all defaults."""
+    identity_params: Params = field(default_factory=dict)
+    """The same with contents in the place of paths."""
 
     @property
     def identity(self) -> dict[str, Any]:
         """All that decides what the step does, for hashing: method, parameters, and the hash of a function's file."""
         outside = {} if self.method.file_sha256 is None else {"file_sha256": self.method.file_sha256}
-        return {"method": self.method.name, **outside, "params": self.params}
+        return {"method": self.method.name, **outside, "params": self.identity_params}
+
+    @property
+    def needs_calibration(self) -> bool:
+        """Whether it reads calibration text."""
+        return self.method.reads_calibration(self.params)
 
 
 @dataclass(frozen=True)
@@ -149,7 +191,7 @@ class Compressor:
     @property
     def needs_calibration(self) -> bool:
         """Whether some step reads calibration text."""
-        return any(step.method.needs_calibration for step in self.steps)
+        return any(step.needs_calibration for step in self.steps)
 
     @property
     def tier(self) -> Tier:
@@ -187,7 +229,7 @@ def compress(model: PreTrainedModel, compressor: Compressor, calibration: Calibr
     if missing is not None:
         raise Impossible(missing)
     for step in compressor.steps:
-        if step.method.needs_calibration and calibration is None:
+        if step.needs_calibration and calibration is None:
             raise RegistryError(f"Method '{step.method.name}' needs calibration text, and none was given.")
         with torch.no_grad():
             result = step.method.function(model, calibration, **step.params)
@@ -198,6 +240,24 @@ def compress(model: PreTrainedModel, compressor: Compressor, calibration: Calibr
             )
         model = result.eval()
     return model
+
+
+@contextmanager
+def noted_warnings() -> Iterator[list[str]]:
+    """For the time of the context, what methods warn of goes into the list, for the record, and nowhere else."""
+    notes: list[str] = []
+    usual = warnings.showwarning
+
+    def note(message: Warning | str, category: type[Warning], *rest: Any, **kwargs: Any) -> None:
+        if issubclass(category, CompressionWarning):
+            notes.append(str(message))
+        else:
+            usual(message, category, *rest, **kwargs)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", CompressionWarning)
+        warnings.showwarning = note
+        yield notes
 
 
 def user_method(name: str, function: Callable[..., Any], source: str, file: Path | None) -> Method:
@@ -245,6 +305,13 @@ def _annotations(name: str, function: Callable[..., Any], named: list[inspect.Pa
     return {p.name: known.get(p.name, Any) for p in named}
 
 
+def _complaint(problems: list[Any]) -> str:
+    """What is wrong with a value. Of alternatives, those that the value is of the right kind for are the ones meant."""
+    close = [problem for problem in problems if not problem["type"].endswith("_type")] or problems
+    said = " or ".join(dict.fromkeys(problem["msg"][0].lower() + problem["msg"][1:] for problem in close))
+    return f"{close[0]['input']!r}: {said}"
+
+
 def _described(name: str, schema: Mapping[str, Any]) -> str:
     """A parameter with its type, range and default, as in `bits: integer (at least 2, at most 8)`."""
     kinds = " or ".join(_kind(one) for one in schema.get("anyOf", [schema]))
@@ -254,6 +321,10 @@ def _described(name: str, schema: Mapping[str, Any]) -> str:
 def _kind(schema: Mapping[str, Any]) -> str:
     if "enum" in schema:
         return " or ".join(repr(value) for value in schema["enum"])
+    if schema.get("type") == "array":
+        return f"list of {_kind(schema.get('items', {}))}"
+    if "pattern" in schema:
+        return f"text ({schema.get('description', schema['pattern'])})"
     limits = [f"{text} {schema[key]:g}" for key, text in _LIMITS.items() if key in schema]
     return str(schema.get("type", "anything")) + (f" ({', '.join(limits)})" if limits else "")
 

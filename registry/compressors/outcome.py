@@ -1,66 +1,42 @@
-"""What a compressor promises, what it realised, and the error where the two differ."""
+"""What a compressor realised, measured on the weights, and the error where that is not what it promised."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 
 @dataclass(frozen=True)
-class Promise:
-    """What verification holds a compressed model to. An author's own function promises nothing but a change."""
-
-    sparsity: float | None = None
-    """Share of zeros that every target matrix reaches at least."""
-    sparsity_at_most: float | None = None
-    """Share of zeros that no target matrix exceeds, the dense one's zeros apart; None where rounding adds some."""
-    bits: int | None = None
-    """Every group of a target matrix holds at most `2 ** bits` distinct values."""
-    group_size: int | None = None
-    """Weights that share a scale, along the rows of the flattened matrix; None for a whole row."""
-    overhead_bits: int = 0
-    """Bits of scale and zero point of one group."""
-    keeps_rest: bool = True
-    """Whether everything but the linear layers of the blocks stays as it was, to the bit."""
-    is_dense: bool = False
-    """Whether nothing changes at all."""
-
-    def then(self, later: Promise) -> Promise:
-        """The promise of this step followed by another: zeros survive, a later grid replaces an earlier one."""
-        given = [promise.sparsity for promise in (self, later) if promise.sparsity is not None]
-        limits = [self.sparsity_at_most, later.sparsity_at_most]
-        bounded = later.bits is None and all(limit is not None for limit in limits)
-        # Zeros of a second pruning may lie outside those of the first, hence the sum.
-        at_most = min(1.0, sum(limit for limit in limits if limit is not None)) if bounded else None
-        grid = later if later.bits is not None or not later.keeps_rest else self
-        return replace(
-            grid,
-            sparsity=max(given, default=None),
-            sparsity_at_most=at_most,
-            keeps_rest=self.keeps_rest and later.keeps_rest,
-        )
-
-
-@dataclass(frozen=True)
 class MatrixOutcome:
-    """What became of one target matrix."""
+    """What became of one target matrix. Weights that were taken out count as zeros that need no bits."""
 
     name: str
+    """Module path in the dense model."""
     shape: tuple[int, int]
     """Output and input features of the dense matrix."""
+    block: int
+    """Index of its block in the dense model."""
     changed: bool
     sparsity: float | None
-    """Share of exact zeros; None where the matrix is gone or has another shape."""
+    """Share of exact zeros; None where the matrix is gone or has another shape, and nothing says what was kept."""
+    removed: float
+    """Share of the weights that are not there any more."""
     dense_sparsity: float
     dense_norm: float
     """`|W_dense|` (Frobenius)."""
     levels: int | None
     """Distinct values in the group that has most; None where no number of bits is promised."""
+    fullest_group: int | None
+    """Non-zeros in the group of inputs that has most, where an N:M pattern is promised."""
+    rank_excess: float | None
+    """Share of `|W|` beyond the promised rank, where one is promised."""
     weight_error: float | None
     """`|W - W_dense| / |W_dense|` (Frobenius); None as above or where the dense matrix is zero."""
     effective_bits: float | None
-    """Bits per weight, scales and masks counted."""
+    """Bits for each weight of the dense matrix, scales and masks counted."""
     finite: bool
+    output_error: float | None = None
+    """`|y - y_dense| / |y_dense|` on calibration inputs; see `outputs.py`. None where it cannot be had."""
 
 
 @dataclass(frozen=True)
@@ -81,13 +57,15 @@ class Realised:
     verified: bool
     target_matrices: int
     coverage: float
-    """Share of the weights of the blocks' linear layers that lie in a matrix that changed."""
+    """Share of the weights of the blocks that lie in a target matrix that changed."""
     sparsity: float
-    """Share of exact zeros in the target matrices."""
+    """Share of exact zeros in the target matrices, weights that were taken out included."""
     effective_bits: float
-    """Mean bits per weight of the target matrices, scales and masks counted."""
+    """Mean bits per weight of the dense target matrices, scales and masks counted."""
     weight_error: float | None
     """`|W - W_dense| / |W_dense|` over all target matrices together."""
+    output_error: float | None
+    """The same for outputs: root of the sum of squared errors over the sum of squared dense outputs."""
     logit_change: float
     """`|z - z_dense| / |z_dense|` at the last position of the probing batch."""
     bytes: WeightBytes
@@ -96,7 +74,7 @@ class Realised:
 
     def to_json(self) -> dict[str, Any]:
         """Strict JSON, one row a matrix; figures have six significant digits."""
-        columns = ("name", "shape", "sparsity", "levels", "weight_error", "effective_bits")
+        columns = ("name", "shape", "sparsity", "removed", "levels", "weight_error", "output_error", "effective_bits")
         return {
             "verified": self.verified,
             "target_matrices": self.target_matrices,
@@ -104,11 +82,16 @@ class Realised:
             "sparsity": _short(self.sparsity),
             "effective_bits": _short(self.effective_bits),
             "weight_error": _short(self.weight_error),
+            "output_error": _short(self.output_error),
             "logit_change": _short(self.logit_change),
             "bytes": {"dense": self.bytes.dense, "actual": self.bytes.actual, "theoretical": self.bytes.theoretical},
             "warnings": list(self.warnings),
             "matrices": [{column: _short(getattr(matrix, column)) for column in columns} for matrix in self.matrices],
         }
+
+
+class CompressionWarning(UserWarning):
+    """Something about a compression that its reader should know; `compress` puts it into the record."""
 
 
 class NotCompressed(Exception):

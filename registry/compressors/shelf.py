@@ -24,10 +24,10 @@ from transformers import PreTrainedModel
 from ..calibration import Calibration
 from ..catalog import Catalog
 from ..errors import RegistryError, unknown
-from .kernels import BNB_INT8, BNB_NF4
+from .kernels.bitsandbytes import BNB_INT8, BNB_NF4
 from .method import Compressor, Method, Step, Tier, user_method
-from .pruning import MAGNITUDE, WANDA
-from .rounding import RTN
+from .simulated.pruning import MAGNITUDE, WANDA
+from .simulated.rounding import RTN
 
 _AUTO_GPTQ = ("auto-gptq", "autogptq", "auto_gptq", "gptq-auto", "gptq_auto", "gptqauto")
 
@@ -108,7 +108,8 @@ def listings() -> Iterator[Listing]:
     """Every card, then every method that asks for parameters or comes from a plug-in."""
     for card in cards().values():
         method = METHODS.get(card.method)
-        yield Listing(card.name, method.tier, method.needs_calibration, card.summary, method.missing())
+        needed = method.reads_calibration(dict(card.params))
+        yield Listing(card.name, method.tier, needed, card.summary, method.missing())
     for name in METHODS:
         if name in cards():
             continue
@@ -118,7 +119,7 @@ def listings() -> Iterator[Listing]:
             yield Listing(name, None, None, "plug-in that does not load", str(error))
             continue
         usage = f"{method.summary} (`{{name: ..., method: {name}, ...}}`)"
-        yield Listing(name, method.tier, method.needs_calibration, usage, method.missing())
+        yield Listing(name, method.tier, method.reads_calibration({}), usage, method.missing())
 
 
 def resolve(definition: object, folder: Path, named: Mapping[str, Compressor]) -> Compressor:
@@ -147,7 +148,7 @@ def resolve(definition: object, folder: Path, named: Mapping[str, Compressor]) -
     method = _method(keys.pop("method"), folder)
     if name is None and method.file_sha256 is None:
         raise RegistryError(f"The compressor with `method: {method.name}` needs a `name`, under which results appear.")
-    return Compressor(name or method.name, _steps(method, keys))
+    return Compressor(name or method.name, _steps(method, keys, folder))
 
 
 def _by_name(name: str, folder: Path, named: Mapping[str, Compressor]) -> Compressor:
@@ -184,8 +185,8 @@ def _chain(name: str | None, keys: Mapping[str, Any], folder: Path, named: Mappi
     return Compressor(name, tuple(steps))
 
 
-def _steps(method: Method, params: Mapping[str, Any]) -> tuple[Step, ...]:
-    step = method.step(params)
+def _steps(method: Method, params: Mapping[str, Any], folder: Path = Path()) -> tuple[Step, ...]:
+    step = method.step(params, folder)
     return () if method is DENSE else (step,)
 
 

@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from ..families import blocks_of, family_of
 from .linear import linear_layers
 
 
@@ -55,7 +56,10 @@ class DenseSnapshot:
         self.vocabulary: int = model.config.vocab_size
         self.size_bytes = sum(tensor.nbytes for _, tensor in held_tensors(model))
         self.rest = {name: digest(tensor) for name, tensor in rest_of(model)}
+        self.n_blocks = len(blocks_of(model))
         self.shapes: dict[str, tuple[int, int]] = {}
+        """Output and input features of every target matrix by its name."""
+        self.unreached = _unreached(model)
         self.logits = Logits.of(model, tokens)
         self._folder = TemporaryDirectory(prefix="saetransfer-dense-")
         for index, layer in enumerate(linear_layers(model)):
@@ -72,8 +76,12 @@ class DenseSnapshot:
 
     def matrices(self) -> Iterator[tuple[str, Float[Tensor, "out in"]]]:
         """Name and dense weight of every target matrix, read one at a time onto the CPU."""
-        for index, name in enumerate(self.shapes):
-            yield name, load_file(self._path(index))["weight"]
+        for name in self.shapes:
+            yield name, self.matrix(name)
+
+    def matrix(self, name: str) -> Float[Tensor, "out in"]:
+        """The dense weight of one target matrix, on the CPU."""
+        return load_file(self._path(list(self.shapes).index(name)))["weight"]
 
     def _path(self, index: int) -> Path:
         return Path(self._folder.name) / f"{index}.safetensors"
@@ -89,6 +97,19 @@ def rest_of(model: PreTrainedModel) -> Iterator[tuple[str, Tensor]]:
     """All parameters but those of the blocks' linear layers: embeddings, unembedding, norms."""
     targets = {id(parameter) for layer in linear_layers(model) for parameter in layer.module.parameters()}
     return ((name, parameter) for name, parameter in model.named_parameters() if id(parameter) not in targets)
+
+
+def _unreached(model: PreTrainedModel) -> dict[str, int]:
+    """Weights of the blocks that no linear layer holds, and that no method sees: the fused experts of mixtures.
+
+    Norms, biases and the like have one dimension; whatever has more multiplies.
+    """
+    path = family_of(model.config).blocks
+    return {
+        name: parameter.numel()
+        for name, parameter in rest_of(model)
+        if name.startswith(f"{path}.") and parameter.squeeze().ndim >= 2
+    }
 
 
 def digest(tensor: Tensor) -> str:

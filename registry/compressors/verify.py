@@ -1,7 +1,8 @@
 """Proof that compression happened: what a compressed model's weights are, held against what was promised.
 
 Libraries skip layers that they do not know and report success; a harness that believes them measures the dense model.
-So every target matrix (every linear layer of every block) is read back and compared with the dense one.
+So every target matrix (every linear layer of every block) is read back and compared with the dense one. Where a layer
+has become smaller, its weights are put back to their places in the dense matrix; those taken out count as zeros.
 
 Bits of a matrix of n weights of which k are not zero, in groups of g weights, b bits a weight, o bits of scale and
 zero point a group:
@@ -10,32 +11,47 @@ zero point a group:
 
 The second form is a bit mask and the remaining weights; it is only counted where zeros are the aim, not where rounding
 makes some. b, g and o are the promise's where it names bits, else those of the stored tensor (bitsandbytes' scales
-counted as stored). Theoretical bytes of a model are these, and all its other tensors as they are.
+counted as stored). A matrix of promised rank r needs r (rows + columns) b at most. Bits are given for each weight of
+the *dense* matrix. Theoretical bytes of a model are these, and all its other tensors as they are.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from .linear import LinearLayer, layer_at, linear_layers
-from .outcome import MatrixOutcome, NotCompressed, Promise, Realised, WeightBytes
+from ..structure import block_index, kept_blocks, kept_features, name_now
+from .faults import faults, few
+from .levels import max_levels, share_of_zeros
+from .linear import LinearLayer, layer_at, linear_layers, stored_nbytes
+from .outcome import MatrixOutcome, NotCompressed, Realised, WeightBytes
+from .outputs import OutputError, output_errors
+from .promise import Promise, rank_of
 from .snapshot import DenseSnapshot, Logits, digest, held_tensors
 
-SLACK = 0.01
-"""How far a matrix's sparsity may exceed what was promised."""
-_CHUNK = 2**22
+_STORAGES_OF_A_GRID = ("int8", "4bit", "tensor")
 
 
-def verify(model: PreTrainedModel, snapshot: DenseSnapshot, promise: Promise) -> Realised:
+def verify(
+    model: PreTrainedModel,
+    snapshot: DenseSnapshot,
+    promise: Promise,
+    inputs: Sequence[Int[Tensor, " _position"]] = (),
+    notes: Sequence[str] = (),
+) -> Realised:
     """Compare a compressed model with its dense snapshot.
 
     Weights are read before the model is run: bitsandbytes may repack them at the first forward pass.
+
+    Args:
+        inputs: windows of calibration text, on which outputs of layers are compared; none for no such figure.
+        notes: warnings of the compressor, to stand beside those of verification.
 
     Raises:
         NotCompressed: nothing changed, a matrix misses the promise, something else was touched, or the result cannot
@@ -48,18 +64,13 @@ def verify(model: PreTrainedModel, snapshot: DenseSnapshot, promise: Promise) ->
     if logits.last.shape != snapshot.logits.last.shape:
         now, before = logits.last.shape[-1], snapshot.logits.last.shape[-1]
         raise NotCompressed(f"The result gives {now} logits a position, the dense model {before}.")
-    faults = [
-        *_faults_of_whole(matrices, logits, snapshot, promise),
-        *(_faults_of_dense(matrices, touched, logits, snapshot) if promise.is_dense else []),
-        *_faults_of_matrices(matrices, promise),
-    ]
-    outside = f"changed outside the blocks' linear layers: {_few(touched)}" if touched else None
-    if outside and promise.keeps_rest:
-        faults.append(outside)
-    warnings = [outside] if outside and not promise.keeps_rest else []
-    realised = _summarise(model, snapshot, matrices, logits, tuple(warnings), verified=not faults)
-    if faults:
-        raise NotCompressed("Not compressed as promised: " + "; ".join(faults) + ".", realised)
+    found = faults(matrices, promise, logits, snapshot, touched, n_blocks=len(kept_blocks(model)))
+    outputs = output_errors(model, snapshot, inputs)
+    matrices = tuple(replace(matrix, output_error=outputs[matrix.name].relative) for matrix in matrices)
+    warnings = [*notes, *_remarks(matrices, snapshot, [] if promise.keeps_rest else touched)]
+    realised = _summarise(model, snapshot, matrices, logits, outputs, tuple(warnings), verified=not found)
+    if found:
+        raise NotCompressed("Not compressed as promised: " + "; ".join(found) + ".", realised)
     return realised
 
 
@@ -76,111 +87,118 @@ def _refuse_unusable(model: PreTrainedModel, snapshot: DenseSnapshot) -> None:
 
 
 def _measure(model: PreTrainedModel, name: str, dense: Float[Tensor, "out in"], promise: Promise) -> MatrixOutcome:
-    out_features, in_features = dense.shape
-    shape = (out_features, in_features)
-    zeros = _share_of_zeros(dense)
-    layer = layer_at(model, name)
-    if layer is None or layer.shape != shape:
-        return MatrixOutcome(name, shape, True, None, zeros, _norm(dense), None, None, None, True)
-    weight = layer.weight
-    dense = dense.to(weight.device)
+    where = name_now(model, name)
+    layer = None if where is None else layer_at(model, where, dense.shape[1])
+    whole = None if layer is None else _in_place(layer, dense)
+    unknown = where is not None and whole is None
+    if layer is None or whole is None:
+        whole = torch.zeros_like(dense)
+    dense = dense.to(whole.device)
     norm = _norm(dense)
+    n_kept = 0 if layer is None else math.prod(layer.shape)
     return MatrixOutcome(
         name=name,
-        shape=shape,
-        changed=layer.storage in ("int8", "4bit") or weight.dtype != dense.dtype or not torch.equal(weight, dense),
-        sparsity=_share_of_zeros(weight),
-        dense_sparsity=zeros,
+        shape=(dense.shape[0], dense.shape[1]),
+        block=block_index(model, name) or 0,
+        changed=layer is None
+        or layer.storage in _STORAGES_OF_A_GRID
+        or whole.dtype != dense.dtype
+        or not torch.equal(whole, dense),
+        sparsity=None if unknown else share_of_zeros(whole),
+        removed=0.0 if unknown else 1 - n_kept / dense.numel(),
+        dense_sparsity=share_of_zeros(dense),
         dense_norm=norm,
-        levels=None if promise.bits is None else max_levels(weight, promise.group_size),
-        weight_error=_norm(weight.float() - dense.float()) / norm if norm > 0 else None,
-        effective_bits=_bits(layer, weight, promise) / weight.numel(),
-        finite=bool(weight.isfinite().all()),
+        levels=None if unknown or promise.bits is None or layer is None else _levels(layer, promise),
+        fullest_group=None if unknown else _fullest_group(whole, promise),
+        rank_excess=None if unknown else _rank_excess(whole, promise),
+        weight_error=None if unknown or norm == 0 else _norm(whole.float() - dense.float()) / norm,
+        effective_bits=None if unknown else 0.0 if layer is None else _bits(layer, promise) / dense.numel(),
+        finite=bool(whole.isfinite().all()),
     )
 
 
-def max_levels(weight: Float[Tensor, "out in"], group_size: int | None) -> int:
-    """Distinct values in the group that has most; groups run along the flattened matrix, None is a row."""
-    size = group_size or weight.shape[1]
-    flat = weight.reshape(-1)
-    # A last group that is not full repeats its own last value, which adds no level.
-    flat = torch.cat([flat, flat[-1:].expand(-flat.numel() % size)])
-    most = 0
-    for groups in flat.view(-1, size).split(max(1, _CHUNK // size)):
-        # numpy's sort gives no indices and is some twenty times faster than torch's on a CPU.
-        ordered = np.sort(groups.float().cpu().numpy(), axis=1)
-        most = max(most, 1 + int((ordered[:, 1:] != ordered[:, :-1]).sum(axis=1).max()))
-    return most
+def _in_place(layer: LinearLayer, dense: Float[Tensor, "out in"]) -> Float[Tensor, "out in"] | None:
+    """The matrix with zeros where something was taken out; None where it does not fit and nobody noted what was."""
+    weight, kept = layer.weight, kept_features(layer.module)
+    if weight.shape == dense.shape:
+        return weight
+    out_features, in_features = dense.shape
+    rows = torch.arange(out_features) if kept.outputs is None else kept.outputs
+    columns = torch.arange(in_features) if kept.inputs is None else kept.inputs
+    if weight.shape != (len(rows), len(columns)):
+        return None
+    whole = weight.new_zeros(dense.shape)
+    whole[rows.to(weight.device)[:, None], columns.to(weight.device)] = weight
+    return whole
 
 
-def _bits(layer: LinearLayer, weight: Float[Tensor, "out in"], promise: Promise) -> float:
+def _levels(layer: LinearLayer, promise: Promise) -> int:
+    if not promise.scaled_inputs:
+        return max_levels(layer.weight, promise.group_size)
+    scale = layer.module.input_scale
+    # The product and the quotient by the scale were each rounded once.
+    return max_levels(layer.weight.float() * scale, promise.group_size, 4 * torch.finfo(layer.weight.dtype).eps)
+
+
+def _fullest_group(whole: Float[Tensor, "out in"], promise: Promise) -> int | None:
+    patterns = [zeros.pattern for zeros in promise.zeros if zeros.pattern is not None]
+    if not patterns:
+        return None
+    # One figure stands for all patterns of a chain: how far the worst exceeds what is allowed, on top of the first.
+    excess = [int((whole.reshape(-1, m) != 0).sum(dim=1).max()) - n for n, m in patterns]
+    return patterns[0][0] + max(excess)
+
+
+def _rank_excess(whole: Float[Tensor, "out in"], promise: Promise) -> float | None:
+    """Root of the share of `|W|^2` in the singular values beyond the promised rank."""
+    if promise.rank_share is None:
+        return None
+    squares = torch.linalg.svdvals(whole.double()).square()
+    rank = rank_of(promise.rank_share, (whole.shape[0], whole.shape[1]))
+    total = squares.sum().item()
+    return math.sqrt(squares[rank:].sum().item() / total) if total > 0 else 0.0
+
+
+def _bits(layer: LinearLayer, promise: Promise) -> float:
     """Bits that the matrix needs, scales and mask counted; the formula stands on top of this file."""
+    weight = layer.weight
     n = weight.numel()
     if promise.bits is not None:
         bits, overhead = promise.bits, promise.overhead_bits * math.ceil(n / (promise.group_size or weight.shape[1]))
     else:
         overhead = 8 * sum(tensor.nbytes for tensor in layer.quantisation_tensors)
         bits = (8 * layer.stored_bytes - overhead) / n
-    if promise.bits is not None and promise.sparsity is None:
+    if promise.rank_share is not None:
+        n = min(n, rank_of(promise.rank_share, layer.shape) * sum(layer.shape))
+    if promise.bits is not None and not promise.zeros:
         return float(n * bits + overhead)
-    return float(min(n * bits, int(weight.count_nonzero()) * bits + n) + overhead)
+    return float(min(n * bits, int(weight.count_nonzero()) * bits + weight.numel()) + overhead)
 
 
 def _touched(model: PreTrainedModel, snapshot: DenseSnapshot) -> list[str]:
-    """Names of the parameters outside the linear layers that are gone or not what they were, to the bit."""
+    """Names of the parameters outside the linear layers that are gone or not what they were, to the bit.
+
+    What was in a block that is gone is gone with it, and no fault of its own.
+    """
     now = dict(model.named_parameters())
-    return [name for name, before in snapshot.rest.items() if name not in now or digest(now[name]) != before]
+    here = {name: name_now(model, name) for name in snapshot.rest}
+    return [
+        name
+        for name, before in snapshot.rest.items()
+        if (where := here[name]) is not None and (where not in now or digest(now[where]) != before)
+    ]
 
 
-def _faults_of_whole(
-    matrices: tuple[MatrixOutcome, ...], logits: Logits, snapshot: DenseSnapshot, promise: Promise
-) -> list[str]:
-    faults: list[str] = []
-    unfinished = [matrix.name for matrix in matrices if not matrix.finite]
-    if unfinished:
-        faults.append(f"NaN or infinite weights in {_few(unfinished)}")
-    if not logits.finite:
-        faults.append("NaN or infinite logits")
-    same_logits = logits.digest == snapshot.logits.digest
-    if not promise.is_dense and same_logits and not any(matrix.changed for matrix in matrices):
-        faults.append(f"none of the {len(matrices)} target matrices differs from the dense model, nor does any logit")
-    return faults
-
-
-def _faults_of_dense(
-    matrices: tuple[MatrixOutcome, ...], touched: list[str], logits: Logits, snapshot: DenseSnapshot
-) -> list[str]:
-    changed = [matrix.name for matrix in matrices if matrix.changed]
-    faults = [f"the dense model was changed in {_few(changed)}"] if changed else []
-    if not changed and not touched and logits.digest != snapshot.logits.digest:
-        faults.append("the logits differ from those of the same weights")
-    return faults
-
-
-def _faults_of_matrices(matrices: tuple[MatrixOutcome, ...], promise: Promise) -> list[str]:
-    faults: list[str] = []
-    gone = [matrix.name for matrix in matrices if matrix.sparsity is None]
-    if gone and (promise.sparsity is not None or promise.bits is not None):
-        faults.append(f"gone or of another shape: {_few(gone)}")
-    here = [matrix for matrix in matrices if matrix.sparsity is not None]
-    missed = [f"{matrix.name} ({matrix.sparsity:.4f})" for matrix in here if not _meets_sparsity(matrix, promise)]
-    if missed:
-        faults.append(f"sparsity {promise.sparsity} was promised, and not met by {_few(missed)}")
-    if promise.bits is not None:
-        rich = [f"{m.name} ({m.levels})" for m in here if m.levels is not None and m.levels > 2**promise.bits]
-        if rich:
-            faults.append(f"{promise.bits} bits were promised, but more than {2**promise.bits} levels in {_few(rich)}")
-    return faults
-
-
-def _meets_sparsity(matrix: MatrixOutcome, promise: Promise) -> bool:
-    if promise.sparsity is None or matrix.sparsity is None:
-        return True
-    in_features = matrix.shape[1]
-    # Whole weights are pruned; the last digit of the shares must not decide.
-    at_least = int(in_features * promise.sparsity) / in_features - 1e-9
-    at_most = 1.0 if promise.sparsity_at_most is None else promise.sparsity_at_most + matrix.dense_sparsity + SLACK
-    return at_least <= matrix.sparsity <= at_most
+def _remarks(matrices: tuple[MatrixOutcome, ...], snapshot: DenseSnapshot, touched: list[str]) -> list[str]:
+    remarks = [f"changed outside the blocks' linear layers: {few(touched)}"] if touched else []
+    gone = sum(matrix.sparsity is None for matrix in matrices)
+    if gone:
+        remarks.append(f"{gone} target matrices are gone or have another shape and were not compared")
+    if snapshot.unreached:
+        remarks.append(
+            f"weights of the blocks that are no linear layer and are never reached: {few(snapshot.unreached)}"
+        )
+    return remarks
 
 
 def _summarise(
@@ -188,25 +206,24 @@ def _summarise(
     snapshot: DenseSnapshot,
     matrices: tuple[MatrixOutcome, ...],
     logits: Logits,
+    outputs: Mapping[str, OutputError],
     warnings: tuple[str, ...],
     *,
     verified: bool,
 ) -> Realised:
     n_weights = {matrix.name: math.prod(matrix.shape) for matrix in matrices}
-    total = sum(n_weights.values())
     here = [matrix for matrix in matrices if matrix.sparsity is not None]
-    gone = len(matrices) - len(here)
-    if gone:
-        warnings = (*warnings, f"{gone} target matrices are gone or have another shape and were not compared")
     n_here = sum(n_weights[matrix.name] for matrix in here)
     bits = sum(n_weights[matrix.name] * (matrix.effective_bits or 0) for matrix in here)
+    changed = sum(n_weights[matrix.name] for matrix in matrices if matrix.changed)
     return Realised(
         verified=verified,
         target_matrices=len(matrices),
-        coverage=sum(n_weights[matrix.name] for matrix in matrices if matrix.changed) / total,
+        coverage=changed / (sum(n_weights.values()) + sum(snapshot.unreached.values())),
         sparsity=sum(n_weights[matrix.name] * (matrix.sparsity or 0) for matrix in here) / max(n_here, 1),
         effective_bits=bits / max(n_here, 1),
         weight_error=_total_error(here),
+        output_error=OutputError.total(outputs.values()),
         logit_change=_norm(logits.last - snapshot.logits.last) / (_norm(snapshot.logits.last) or 1.0),
         bytes=_sizes(model, snapshot, here),
         warnings=warnings,
@@ -222,22 +239,14 @@ def _total_error(here: list[MatrixOutcome]) -> float | None:
 
 def _sizes(model: PreTrainedModel, snapshot: DenseSnapshot, here: list[MatrixOutcome]) -> WeightBytes:
     layers = linear_layers(model)
-    actual = sum(tensor.nbytes for _, tensor in held_tensors(model))
+    actual = sum(stored_nbytes(tensor) for _, tensor in held_tensors(model))
     # No parameter or buffer lists what bitsandbytes keeps beside its weights.
     actual += sum(tensor.nbytes for layer in layers for tensor in layer.quantisation_tensors)
-    measured = {matrix.name: matrix for matrix in here}
-    as_stored = sum(layer.stored_bytes for layer in layers if layer.name in measured)
+    places = [(where, matrix.shape[1]) for matrix in here if (where := name_now(model, matrix.name)) is not None]
+    as_stored = sum(layer.stored_bytes for place in places if (layer := layer_at(model, *place)) is not None)
     as_bits = sum(math.prod(matrix.shape) * (matrix.effective_bits or 0) for matrix in here)
     return WeightBytes(snapshot.size_bytes, actual, actual - as_stored + math.ceil(as_bits / 8))
 
 
-def _share_of_zeros(weight: Tensor) -> float:
-    return 1 - int(weight.count_nonzero()) / weight.numel()
-
-
 def _norm(tensor: Tensor) -> float:
     return torch.linalg.vector_norm(tensor, dtype=torch.float64).item()
-
-
-def _few(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from saetransfer.registry.calibration import Calibration
 from saetransfer.registry.compressors.linear import linear_layers
-from saetransfer.registry.compressors.method import Compressor, compress
+from saetransfer.registry.compressors.method import Compressor, compress, noted_warnings
 from saetransfer.registry.compressors.outcome import Realised
 from saetransfer.registry.compressors.shelf import resolve
 from saetransfer.registry.compressors.snapshot import DenseSnapshot
@@ -54,14 +54,15 @@ def compressed(
     model: PreTrainedModel, definition: str | Mapping[str, Any], text: Calibration | None = None
 ) -> PreTrainedModel:
     """A compressed copy; the model itself stays as it is."""
-    return compress(copy.deepcopy(model), compressor(definition), text or calibration())
+    with noted_warnings():
+        return compress(copy.deepcopy(model), compressor(definition), text or calibration())
 
 
 def verified(model: PreTrainedModel, chosen: Compressor) -> tuple[PreTrainedModel, Realised]:
     """A compressed copy with what verification says of it."""
-    with DenseSnapshot(model, toy_tokens()) as snapshot:
+    with DenseSnapshot(model, toy_tokens()) as snapshot, noted_warnings() as notes:
         result = compress(copy.deepcopy(model), chosen, calibration())
-        return result, verify(result, snapshot, chosen.promise)
+        return result, verify(result, snapshot, chosen.promise, toy_tokens().unbind(), notes)
 
 
 def weights(model: PreTrainedModel) -> dict[str, torch.Tensor]:

@@ -11,13 +11,14 @@ import pytest
 
 from saetransfer.registry.calibration import Calibration
 from saetransfer.registry.compressors.method import Compressor, compress
+from saetransfer.registry.compressors.promise import Zeros
 from saetransfer.registry.compressors.shelf import METHODS, listings, resolve
 from saetransfer.registry.errors import Impossible, RegistryError
 from tests.toys import toy_model, toy_tokens
 
 PLUGINS = {
     "plugged": "tests.registry.compressors.test_shelf:halve",
-    "offered": "saetransfer.registry.compressors.rounding:RTN",
+    "offered": "saetransfer.registry.compressors.simulated.rounding:RTN",
     "wrong": "saetransfer.registry.compressors.shelf:__doc__",
     "broken": "no_such_package_anywhere:f",
 }
@@ -100,7 +101,7 @@ def test_a_chain_takes_cards_earlier_entries_and_mappings(folder: Path) -> None:
     assert [step["method"] for step in chosen.identity] == ["wanda", "rtn", "rtn"]
     assert chosen.needs_calibration
     assert chosen.tier == "simulated"
-    assert (chosen.promise.sparsity, chosen.promise.bits) == (0.4, 4)
+    assert (chosen.promise.zeros, chosen.promise.bits) == ((Zeros(0.4),), 4)
     assert resolve({"name": "k", "chain": ["rtn-8", "bnb-int8"]}, folder, {}).tier == "kernel"
     assert resolve({"name": "both", "chain": ["all"]}, folder, {"all": chosen}).identity == chosen.identity
 
@@ -110,7 +111,7 @@ def test_a_chain_takes_cards_earlier_entries_and_mappings(folder: Path) -> None:
     [
         ("wnda-50", "Unknown compressor 'wnda-50'. Did you mean 'wanda-50'?"),
         ("wanda-55", "Another strength is written"),
-        ("wanda", "Method 'wanda' needs the parameter 'sparsity'. Allowed: sparsity: number (above 0, below 1)."),
+        ("wanda", "Method 'wanda' needs the parameter 'sparsity'. Allowed: sparsity: number (above 0, below 1)"),
         ({"name": "a", "method": "wnda"}, "Unknown compression method 'wnda'. Did you mean 'wanda'?"),
         (
             {"name": "a", "method": "wanda", "sparsity": 1.5},
@@ -123,7 +124,10 @@ def test_a_chain_takes_cards_earlier_entries_and_mappings(folder: Path) -> None:
         ),
         ({"name": "a", "method": "rtn", "bits": True}, "Parameter 'bits' of method 'rtn' is True"),
         ({"name": "a", "method": "rtn", "bits": 9}, "bits: integer (at least 2, at most 8)"),
-        ({"name": "a", "method": "magnitude", "sparsity": 0.5, "scope": "x"}, "scope: 'matrix' or 'row', by default"),
+        (
+            {"name": "a", "method": "magnitude", "sparsity": 0.5, "scope": "x"},
+            "scope: 'matrix' or 'row' or 'model', by default",
+        ),
         ({"name": "a", "method": "wanda", "sparsity": float("nan")}, "finite number"),
         ({"name": "a", "method": "dense", "x": 1}, "Method 'dense' takes no parameters, got 'x'."),
         ({"method": "rtn", "bits": 4}, "needs a `name`"),

@@ -13,18 +13,20 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from saetransfer.registry.calibration import Calibration
+from saetransfer.registry.compressors.levels import max_levels
 from saetransfer.registry.compressors.linear import linear_layers
 from saetransfer.registry.compressors.method import Compressor, Step, compress, user_method
-from saetransfer.registry.compressors.outcome import NotCompressed, Promise, Realised
-from saetransfer.registry.compressors.pruning import MAGNITUDE
-from saetransfer.registry.compressors.rounding import RTN
+from saetransfer.registry.compressors.outcome import NotCompressed, Realised
+from saetransfer.registry.compressors.promise import Promise, Zeros
+from saetransfer.registry.compressors.simulated.pruning import MAGNITUDE
+from saetransfer.registry.compressors.simulated.rounding import RTN
 from saetransfer.registry.compressors.snapshot import DenseSnapshot
-from saetransfer.registry.compressors.verify import max_levels, verify
+from saetransfer.registry.compressors.verify import verify
 from saetransfer.registry.families import blocks_of
 from tests.registry.compressors.common import compressed
 from tests.toys import toy_model, toy_tokens
 
-HALF = Promise(sparsity=0.5, sparsity_at_most=0.5)
+HALF = Promise(zeros=(Zeros(0.5),))
 
 
 def judge(
@@ -60,7 +62,7 @@ def test_one_matrix_that_was_skipped_is_named() -> None:
 
 
 def test_pruning_more_than_promised_is_found_out_unless_the_dense_model_had_the_zeros() -> None:
-    with pytest.raises(NotCompressed, match="not met by"):
+    with pytest.raises(NotCompressed, match="sparsity 0.5 was promised, and exceeded in"):
         judge(lambda model: prune(model, 0.6), HALF)
     assert judge(lambda model: prune(model, 0.6), HALF, dense="magnitude-30").verified
 
@@ -149,9 +151,26 @@ def test_a_function_of_a_user_must_change_something_and_nothing_more_is_asked() 
     assert realised.logit_change > 0
 
 
-def test_matrices_that_are_gone_are_a_warning_for_a_user_and_a_fault_where_more_was_promised() -> None:
+def test_a_module_of_an_unknown_make_is_read_by_what_it_does() -> None:
     def factor(model: PreTrainedModel) -> None:
         model.model.layers[0].mlp.up_proj = nn.Sequential(nn.Linear(32, 4, bias=False), nn.Linear(4, 48, bias=False))
+
+    realised = judge(factor, Promise(keeps_rest=False))
+    assert not realised.warnings
+    matrix = next(matrix for matrix in realised.matrices if "layers.0.mlp.up_proj" in matrix.name)
+    assert matrix.effective_bits == 32 * 4 * (32 + 48) / (32 * 48)
+    assert matrix.changed
+    assert realised.bytes.dense - realised.bytes.theoretical == 4 * (32 * 48 - 4 * (32 + 48))
+
+
+def test_matrices_that_are_gone_are_a_warning_for_a_user_and_a_fault_where_more_was_promised() -> None:
+    class OfTokens(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            batch, position, width = x.shape
+            return x.new_ones(batch, position, 48) * width
+
+    def factor(model: PreTrainedModel) -> None:
+        model.model.layers[0].mlp.up_proj = OfTokens()
         prune(model)
 
     assert "1 target matrices are gone" in judge(factor, Promise(keeps_rest=False)).warnings[0]
@@ -188,12 +207,12 @@ def test_levels_are_counted_per_group_also_where_the_last_group_is_not_full() ->
 
 
 def test_promises_of_a_chain_add_up() -> None:
-    pruned, rounded = HALF, Promise(bits=4, group_size=32, overhead_bits=16)
-    assert pruned.then(rounded) == replace(rounded, sparsity=0.5)
-    assert rounded.then(pruned) == replace(rounded, sparsity=0.5)
-    assert pruned.then(Promise(sparsity=0.3, sparsity_at_most=0.3)) == Promise(sparsity=0.5, sparsity_at_most=0.8)
+    pruned, rounded = HALF, Promise(bits=4, group_size=32, overhead_bits=16, adds_zeros=True)
+    assert pruned.then(rounded) == replace(rounded, zeros=(Zeros(0.5),))
+    assert rounded.then(pruned) == replace(rounded, zeros=(Zeros(0.5),))
+    assert pruned.then(Promise(zeros=(Zeros(0.3),))) == Promise(zeros=(Zeros(0.5), Zeros(0.3)))
     anything = pruned.then(Promise(keeps_rest=False))
-    assert (anything.sparsity, anything.sparsity_at_most, anything.keeps_rest) == (0.5, None, False)
+    assert (anything.zeros, anything.keeps_rest) == ((Zeros(0.5),), False)
     assert rounded.then(Promise(keeps_rest=False)).bits is None
 
 

@@ -20,11 +20,11 @@ from pydantic import Field
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from ..calibration import Calibration
-from ..errors import Impossible
-from .linear import linear_layers
-from .method import Method
-from .outcome import Promise
+from ...calibration import Calibration
+from ...errors import Impossible
+from ..linear import linear_layers
+from ..method import Method
+from ..promise import Promise
 
 SCALE_BITS = 16
 
@@ -77,7 +77,12 @@ def _or_one(scale: Float[Tensor, "group 1"]) -> Float[Tensor, "group 1"]:
 
 def _promise(params: dict[str, Any]) -> Promise:
     zero_point_bits = 0 if params["symmetric"] else params["bits"]
-    return Promise(bits=params["bits"], group_size=params["group_size"], overhead_bits=SCALE_BITS + zero_point_bits)
+    return Promise(
+        bits=params["bits"],
+        group_size=params["group_size"],
+        overhead_bits=SCALE_BITS + zero_point_bits,
+        adds_zeros=True,
+    )
 
 
 RTN = Method(

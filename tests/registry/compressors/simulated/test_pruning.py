@@ -12,7 +12,7 @@ from transformers.pytorch_utils import Conv1D
 
 from saetransfer.registry.calibration import Calibration
 from saetransfer.registry.compressors.linear import linear_layers
-from saetransfer.registry.compressors.pruning import lowest
+from saetransfer.registry.compressors.simulated.pruning import lowest
 from saetransfer.registry.families import blocks_of
 from tests.registry.compressors.common import calibration, compressed, weights
 from tests.toys import toy_model

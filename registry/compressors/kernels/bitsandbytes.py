@@ -28,11 +28,11 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from ..calibration import Calibration
-from ..errors import Impossible, RegistryError
-from .linear import LinearLayer, linear_layers
-from .method import Method
-from .outcome import Promise
+from ...calibration import Calibration
+from ...errors import Impossible, RegistryError
+from ..linear import LinearLayer, linear_layers
+from ..method import Method
+from ..promise import Promise
 
 INT8_OUTLIER_THRESHOLD = 6.0
 """The published one; transformers uses it too."""
@@ -69,10 +69,8 @@ def bnb_nf4(
 
 def _swap(model: PreTrainedModel, quantised: Callable[[LinearLayer], nn.Module]) -> PreTrainedModel:
     for layer in linear_layers(model):
-        if layer.storage in ("int8", "4bit"):
-            raise RegistryError(
-                f"{layer.name} is already quantised by bitsandbytes; one such step is all a chain takes."
-            )
+        if layer.storage not in ("linear", "conv1d"):
+            raise RegistryError(f"{layer.name} is already quantised by a library; one such step is all a chain takes.")
         module = quantised(layer).train(layer.module.training)
         module.bias = layer.module.bias
         model.set_submodule(layer.name, module)
@@ -165,11 +163,11 @@ def missing_bitsandbytes() -> str | None:
 
 
 def _int8_promise(_params: dict[str, Any]) -> Promise:
-    return Promise(bits=8, overhead_bits=32)
+    return Promise(bits=8, overhead_bits=32, adds_zeros=True)
 
 
 def _nf4_promise(_params: dict[str, Any]) -> Promise:
-    return Promise(bits=4, group_size=NF4_BLOCK, overhead_bits=32)
+    return Promise(bits=4, group_size=NF4_BLOCK, overhead_bits=32, adds_zeros=True)
 
 
 BNB_INT8 = Method(

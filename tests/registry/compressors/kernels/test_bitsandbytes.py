@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from saetransfer.registry.compressors import kernels
+from saetransfer.registry.compressors.kernels import bitsandbytes as kernels
 from saetransfer.registry.compressors.linear import LinearLayer, linear_layers
 from saetransfer.registry.compressors.method import compress
 from saetransfer.registry.errors import Impossible, RegistryError
@@ -104,7 +104,7 @@ def test_inputs_that_the_cpu_kernel_would_get_wrong_are_refused() -> None:
 
 @pytest.mark.parametrize("last", ["rtn-4", "bnb-nf4", "wanda-50"])
 def test_nothing_can_follow_a_bitsandbytes_step(last: str) -> None:
-    with pytest.raises(RegistryError, match="already quantised by bitsandbytes"):
+    with pytest.raises(RegistryError, match="already quantised by a library"):
         compressed(wide_toy("llama"), {"name": "both", "chain": ["bnb-int8", last]})
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from saetransfer.registry.compressors.method import compress
-from saetransfer.registry.compressors.rounding import round_to_grid
+from saetransfer.registry.compressors.simulated.rounding import round_to_grid
 from saetransfer.registry.compressors.verify import max_levels
 from saetransfer.registry.errors import Impossible
 from tests.registry.compressors.common import compressed, compressor, verified, weights

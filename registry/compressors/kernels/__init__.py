@@ -1,0 +1,1 @@
+"""Libraries that users deploy, with their own storage and speed."""

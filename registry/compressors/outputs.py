@@ -1,0 +1,99 @@
+"""What compression does to the outputs of each linear layer, on calibration text.
+
+For every target matrix, over the inputs x that the layer gets in the compressed model:
+
+    output error = sqrt( sum_x |y - (W_dense x + b)|^2 / sum_x |W_dense x|^2 )
+
+with y what the layer really gives: rounding of activations and whatever else a kernel does is in it. This is the error
+that SparseGPT, GPTQ and their kin minimise, layer by layer, where the weight error counts all inputs alike. The inputs
+are the compressed model's, since those are what the layer will see.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Int
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from ..structure import kept_features, name_now
+from .snapshot import DenseSnapshot
+
+
+@dataclass
+class OutputError:
+    """Sums over the inputs of one layer."""
+
+    squared_error: float = 0.0
+    squared_output: float = 0.0
+
+    @property
+    def relative(self) -> float | None:
+        """The root of the ratio; None where nothing was seen or the dense layer gives zero."""
+        return math.sqrt(self.squared_error / self.squared_output) if self.squared_output > 0 else None
+
+    @classmethod
+    def total(cls, errors: Iterable[OutputError]) -> float | None:
+        """The relative error of all layers together."""
+        parts = list(errors)
+        return cls(sum(part.squared_error for part in parts), sum(part.squared_output for part in parts)).relative
+
+
+@torch.no_grad()
+def output_errors(
+    model: PreTrainedModel, snapshot: DenseSnapshot, windows: Sequence[Int[Tensor, " _position"]]
+) -> dict[str, OutputError]:
+    """The output error of every target matrix by its name in the dense model.
+
+    A layer that is gone, or that takes or gives other widths and does not say which features it kept, has no sums.
+    """
+    errors = {name: OutputError() for name in snapshot.shapes}
+    with ExitStack() as stack:
+        for name, error in errors.items():
+            module = _module(model, name_now(model, name))
+            if module is not None:
+                before, after = _watch(name, error, snapshot)
+                # First of all hooks on the way in: a hook that rounds activations belongs to what is measured.
+                stack.callback(module.register_forward_pre_hook(before, prepend=True).remove)
+                stack.callback(module.register_forward_hook(after).remove)
+        for window in windows:
+            model(input_ids=window[None].to(model.device), use_cache=False)
+    return errors
+
+
+def _module(model: PreTrainedModel, name: str | None) -> nn.Module | None:
+    try:
+        return None if name is None else model.get_submodule(name)
+    except AttributeError:
+        return None
+
+
+def _watch(
+    name: str, error: OutputError, snapshot: DenseSnapshot
+) -> tuple[Callable[[nn.Module, tuple[Any, ...]], None], Callable[[nn.Module, tuple[Any, ...], Any], None]]:
+    inputs: list[Tensor] = []
+
+    def before(_module: nn.Module, args: tuple[Any, ...]) -> None:
+        inputs[:] = [args[0].reshape(-1, args[0].shape[-1]).float()]
+
+    def after(module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
+        kept = kept_features(module)
+        dense = snapshot.matrix(name).float()
+        dense = dense if kept.outputs is None else dense[kept.outputs.cpu()]
+        dense = dense if kept.inputs is None else dense[:, kept.inputs.cpu()]
+        given = output.reshape(-1, output.shape[-1]).float()
+        if (given.shape[1], inputs[0].shape[1]) != tuple(dense.shape):
+            return
+        wanted = inputs[0] @ dense.to(given.device).T
+        bias = getattr(module, "bias", None)
+        without_bias = given if bias is None else given - bias.float()
+        error.squared_error += (without_bias - wanted).square().sum(dtype=torch.float64).item()
+        error.squared_output += wanted.square().sum(dtype=torch.float64).item()
+
+    return before, after
