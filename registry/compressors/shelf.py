@@ -26,8 +26,15 @@ from ..catalog import Catalog
 from ..errors import RegistryError, unknown
 from .kernels.bitsandbytes import BNB_INT8, BNB_NF4
 from .method import Compressor, Method, Step, Tier, user_method
+from .simulated.activations import ROUNDED_ACTIVATIONS
+from .simulated.awq import AWQ
+from .simulated.codebook import CODEBOOK
+from .simulated.gptq import GPTQ
+from .simulated.hqq import HQQ
+from .simulated.lowrank import SVD, SVD_WHITENED
 from .simulated.pruning import MAGNITUDE, WANDA
 from .simulated.rounding import RTN
+from .simulated.sparsegpt import SPARSEGPT
 
 _AUTO_GPTQ = ("auto-gptq", "autogptq", "auto_gptq", "gptq-auto", "gptq_auto", "gptqauto")
 
@@ -60,7 +67,11 @@ def _from_entry_point(name: str, loaded: object) -> Method:
 
 
 METHODS: Catalog[Method] = Catalog("compression method", "saetransfer.compressors", _from_entry_point)
-for _built_in in (DENSE, MAGNITUDE, WANDA, RTN, BNB_INT8, BNB_NF4):
+_PRUNING = (MAGNITUDE, WANDA, SPARSEGPT)
+_ROUNDING = (RTN, GPTQ, AWQ, HQQ, CODEBOOK, ROUNDED_ACTIVATIONS)
+_LOW_RANK = (SVD, SVD_WHITENED)
+_KERNELS = (BNB_INT8, BNB_NF4)
+for _built_in in (DENSE, *_PRUNING, *_ROUNDING, *_LOW_RANK, *_KERNELS):
     METHODS.register(_built_in.name, _built_in, "saetransfer")
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from saetransfer.registry.compressors.method import compress
-from saetransfer.registry.compressors.simulated.rounding import round_to_grid
+from saetransfer.registry.compressors.simulated.grid import Grid
 from saetransfer.registry.compressors.verify import max_levels
 from saetransfer.registry.errors import Impossible
 from tests.registry.compressors.common import compressed, compressor, verified, weights
@@ -30,29 +30,33 @@ def step_of(rows: torch.Tensor, bits: int, symmetric: bool) -> torch.Tensor:
     return (high - low) / (2**bits - 1)
 
 
+def rounded(rows: torch.Tensor, bits: int, symmetric: bool) -> torch.Tensor:
+    return Grid.fit(rows, bits, symmetric).snap(rows)
+
+
 @pytest.mark.parametrize(("bits", "symmetric"), GRIDS)
 def test_no_weight_moves_by_more_than_half_a_step(bits: int, symmetric: bool) -> None:
     rows = groups()
-    error = (round_to_grid(rows, bits, symmetric) - rows).abs()
+    error = (rounded(rows, bits, symmetric) - rows).abs()
     assert (error <= 0.5 * step_of(rows, bits, symmetric) * (1 + 1e-4)).all()
 
 
 @pytest.mark.parametrize(("bits", "symmetric"), GRIDS)
 def test_a_row_holds_at_most_two_to_the_bits_levels(bits: int, symmetric: bool) -> None:
-    assert max_levels(round_to_grid(groups(), bits, symmetric), None) <= 2**bits - (1 if symmetric else 0)
+    assert max_levels(rounded(groups(), bits, symmetric), None) <= 2**bits - (1 if symmetric else 0)
 
 
 @pytest.mark.parametrize(("bits", "symmetric"), GRIDS)
 def test_rounding_what_is_rounded_changes_nothing(bits: int, symmetric: bool) -> None:
-    once = round_to_grid(groups(), bits, symmetric)
-    torch.testing.assert_close(round_to_grid(once, bits, symmetric), once, rtol=1e-5, atol=0)
+    once = rounded(groups(), bits, symmetric)
+    torch.testing.assert_close(rounded(once, bits, symmetric), once, rtol=1e-5, atol=0)
 
 
 @pytest.mark.parametrize(("bits", "symmetric"), GRIDS)
 def test_zeros_stay_zeros(bits: int, symmetric: bool) -> None:
     rows = groups()
     rows[:, ::3] = 0
-    assert (round_to_grid(rows, bits, symmetric)[:, ::3] == 0).all()
+    assert (rounded(rows, bits, symmetric)[:, ::3] == 0).all()
 
 
 def test_more_bits_and_smaller_groups_are_closer_to_dense() -> None:
