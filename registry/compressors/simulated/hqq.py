@@ -3,7 +3,8 @@
 Badri and Shaji 2023, "Half-Quadratic Quantization of Large Machine Learning Models" (mobiusml.github.io/hqq_blog), as
 `optimize_weights_proximal_legacy` of the library hqq 0.2.8 solves it, its default. A group w of consecutive inputs is
 rounded to `(q - z) / s` with q in 0 ... 2^bits - 1, `s = (2^bits - 1) / (max w - min w)`, and z, which is no whole
-number, starting at `-s min w`. Up to 20 times, until the mean of |w - w'| over the whole matrix no longer falls:
+number, starting at `-s min w` (rounded at 4 bits, as the library's configuration has it). Up to 20 times, until the
+mean of |w - w'| over the whole matrix no longer falls:
 
     q  = clamp(round(s w + z))                w' = (q - z) / s
     e  = sign(w - w') max(|w - w'| - |w - w'|^(p-1) / beta, 0)           p = 0.7, beta = 10
@@ -32,6 +33,7 @@ from .grid import SCALE_BITS, Bits, refuse_odd_groups
 _NORM = 0.7
 _BETA = 10.0
 _MOST_STEPS = 20
+_ROUNDED_START_BITS = 4
 _FLAT = 1e-4
 _LARGEST_SCALE = 2e4
 
@@ -69,7 +71,8 @@ def round_half_quadratic(
     low, high = groups.amin(dim=1, keepdim=True), groups.amax(dim=1, keepdim=True)
     span = high - low
     scale = torch.where(span <= _FLAT, torch.ones_like(span), top / span.clamp(min=_FLAT)).clamp(max=_LARGEST_SCALE)
-    zero = _solved(groups, scale, -low * scale, top)
+    start = -low * scale
+    zero = _solved(groups, scale, start.round() if bits == _ROUNDED_START_BITS else start, top)
     if keep_zeros:
         zero = zero.round().clamp(0, top)
     return (_steps(groups, scale, zero, top) - zero) / scale

@@ -83,12 +83,14 @@ def test_awq_puts_the_scaled_matrix_on_a_grid_and_verification_reads_it_there(dt
     assert max_levels(layer.weight, None) > 16
 
 
-def test_hqq_is_the_published_loop() -> None:
-    groups = matrix(40, 64)
-    scale = 15 / (groups.amax(1, keepdim=True) - groups.amin(1, keepdim=True))
+@pytest.mark.parametrize("bits", [2, 3, 4])
+def test_hqq_is_the_published_loop(bits: int) -> None:
+    groups, top = matrix(40, 64), 2**bits - 1
+    scale = top / (groups.amax(1, keepdim=True) - groups.amin(1, keepdim=True))
     zero, best = -groups.amin(1, keepdim=True) * scale, float("inf")
+    zero = zero.round() if bits == 4 else zero
     for _ in range(20):
-        q = torch.round(groups * scale + zero).clamp(0, 15)
+        q = torch.round(groups * scale + zero).clamp(0, top)
         back = (q - zero) / scale
         error = groups - back
         shrunk = torch.sign(error) * torch.relu(error.abs() - (1 / 10) * torch.pow(error.abs(), 0.7 - 1))
@@ -96,8 +98,8 @@ def test_hqq_is_the_published_loop() -> None:
         if float(error.abs().mean()) >= best:
             break
         best = float(error.abs().mean())
-    expected = (torch.round(groups * scale + zero).clamp(0, 15) - zero) / scale
-    torch.testing.assert_close(round_half_quadratic(groups, 4), expected, rtol=1e-5, atol=1e-6)
+    expected = (torch.round(groups * scale + zero).clamp(0, top) - zero) / scale
+    torch.testing.assert_close(round_half_quadratic(groups, bits), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_hqq_has_fewer_errors_in_the_mean_than_where_it_starts() -> None:
