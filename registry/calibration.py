@@ -30,6 +30,7 @@ from .errors import RegistryError
 from .families import blocks_of
 from .sites import Site, capture, last_hidden, skip_blocks
 
+_POSITIONS = 2048
 Propagation = Literal["sequential", "dense"]
 
 
@@ -47,7 +48,8 @@ class Calibration:
 
     Args:
         windows: token ids of each window, of any lengths, with a BOS in front where the model wants one.
-        batch_size: windows in one forward pass; no result depends on it beyond rounding.
+        batch_size: windows in one forward pass, by default as many as have some 2,000 positions; no result depends on
+            it beyond rounding.
         propagation: whether a block's inputs come from the changed blocks before it or from the dense ones.
         tokenizer: what made the tokens, for compressors that need the text; None where nobody has one.
 
@@ -58,16 +60,16 @@ class Calibration:
     def __init__(
         self,
         windows: Sequence[Int[Tensor, " _position"]],
-        batch_size: int = 8,
+        batch_size: int | None = None,
         propagation: Propagation = "sequential",
         tokenizer: PreTrainedTokenizerBase | None = None,
     ) -> None:
         if not windows or any(window.ndim != 1 or len(window) == 0 for window in windows):
             raise RegistryError("Calibration needs at least one window, and each must be a row of at least one token.")
-        if batch_size < 1:
+        if batch_size is not None and batch_size < 1:
             raise RegistryError(f"The batch size of a calibration must be at least 1, got {batch_size}.")
         self.windows = tuple(windows)
-        self.batch_size = batch_size
+        self.batch_size = batch_size or max(1, _POSITIONS // max(len(window) for window in windows))
         self.propagation = propagation
         self.tokenizer = tokenizer
 

@@ -81,21 +81,23 @@ def inverse_factor(gram: Float[Tensor, "in in"], damping: float, name: str) -> F
     """
     if not bool(gram.isfinite().all()):
         raise NotCompressed(f"The calibration inputs of {name} are not all finite.")
-    turned = gram.double().flip(0, 1)
-    mean = turned.diagonal().mean().item()
+    # In place wherever it can be: a wide layer's matrix in float64 is large beside the model.
+    damped = gram.flip(0, 1).double()
+    diagonal = damped.diagonal().clone()
     used = damping
     while used <= _MOST_DAMPING:
-        damped = turned.clone()
-        damped.diagonal().add_(used * mean)
+        damped.diagonal().copy_(diagonal + used * diagonal.mean())
         lower, failed = torch.linalg.cholesky_ex(damped)
         if not int(failed):
+            del damped
             if used != damping:
                 warnings.warn(
                     f"{name}: the Hessian was not positive definite with damping {damping}; {used:g} was used.",
                     CompressionWarning,
                     stacklevel=2,
                 )
-            inverse = torch.linalg.solve_triangular(lower, torch.eye(len(lower)).to(lower), upper=False)
-            return inverse.flip(0, 1).float().contiguous()
+            inverse = torch.eye(len(lower), dtype=lower.dtype, device=lower.device)
+            torch.linalg.solve_triangular(lower, inverse, upper=False, out=inverse)
+            return inverse.float().flip(0, 1)
         used *= _DAMPING_STEP
     raise NotCompressed(f"The Hessian of {name} is not positive definite even with damping {_MOST_DAMPING:g}.")
