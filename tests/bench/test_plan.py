@@ -71,10 +71,11 @@ def test_whatever_can_change_a_figure_changes_every_id(world: Path, override: st
     assert not set(ids(planned(world))) & set(ids(planned(world, *overrides)))
 
 
-def test_calibration_matters_to_what_is_calibrated_and_to_nothing_else(world: Path) -> None:
+@pytest.mark.parametrize("setting", ["sequences=5", "context=12", "seed=1", "propagation=dense"])
+def test_calibration_matters_to_what_is_calibrated_and_to_nothing_else(world: Path, setting: str) -> None:
     compressors = ["dense", "magnitude-50", "wanda-50"]
     before = planned(world, compressors=compressors)
-    after = planned(world, "data.calibration.sequences=5", compressors=compressors)
+    after = planned(world, f"data.calibration.{setting}", compressors=compressors)
     changed = {a.labels.compressor for a, b in zip(before.cells, after.cells, strict=True) if a.cell_id != b.cell_id}
     assert changed == {"wanda-50"}
 

@@ -18,6 +18,8 @@ def refusal(world: Path, **changes: Any) -> str:
     """What is said of the toy suite with those sections changed."""
     (world / "empty.txt").write_text("", encoding="utf-8")
     (world / "broken.jsonl").write_text("{", encoding="utf-8")
+    stories = (world / "stories.txt").read_text(encoding="utf-8")
+    (world / "shared.txt").write_text(f"w1 w2 w3\n\n{stories[:2000]}", encoding="utf-8")
     with pytest.raises(UsageError) as raised:
         plan.make(suite.load(str(write_suite(world, **changes))))
     return str(raised.value)
@@ -55,6 +57,16 @@ def refusal(world: Path, **changes: Any) -> str:
         ({"data": {"text": "stories.txt", "token": 5}}, "(data.token)", "Did you mean 'tokens'?"),
         ({"data": {"text": "stories.txt", "context": 4096}}, "(data.context)", "which takes 64"),
         ({"data": {"tokens": 600}}, "(data.text)", "missing"),
+        ({"data": {"text": "stories.txt", "calibration": {"seed": -1}}}, "(data.calibration.seed)", "greater than"),
+        ({"data": {"text": "stories.txt", "calibration": {"propagation": "both"}}}, "propagation", "'dense'"),
+        (
+            {
+                "compressors": ["wanda-50"],
+                "data": {"text": "stories.txt", "context": 24, "calibration": {"text": "shared.txt"}},
+            },
+            "(data.calibration.text)",
+            "it shares documents with the evaluation text, such as",
+        ),
         (
             {
                 "data": {

@@ -108,3 +108,17 @@ def test_a_broken_file_is_named_with_the_place(tmp_path: Path, name: str, conten
     with pytest.raises(RegistryError) as raised:
         list(texts.resolve(name, tmp_path, divided=False).documents("evaluation"))
     assert said in str(raised.value)
+
+
+def test_a_document_that_two_texts_share_is_found_whatever_their_formats(tmp_path: Path) -> None:
+    whole = texts.resolve(str(written(tmp_path, "stories.txt")), tmp_path, divided=False)
+    (tmp_path / "other.jsonl").write_text(
+        "\n".join(json.dumps({"text": text}) for text in ("A new one.", DOCUMENTS[7])), encoding="utf-8"
+    )
+    other = texts.resolve("other.jsonl", tmp_path, divided=False)
+    assert texts.shared_document(whole, "evaluation", other, "calibration") == DOCUMENTS[7]
+    (tmp_path / "new.jsonl").write_text(json.dumps({"text": "A new one."}), encoding="utf-8")
+    new = texts.resolve("new.jsonl", tmp_path, divided=False)
+    assert texts.shared_document(whole, "evaluation", new, "calibration") is None
+    divided = texts.resolve(str(tmp_path / "stories.txt"), tmp_path, divided=True)
+    assert texts.shared_document(divided, "evaluation", divided, "calibration") is None

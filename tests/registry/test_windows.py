@@ -8,7 +8,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from saetransfer.registry.errors import RegistryError
-from saetransfer.registry.windows import MAX_UNITS, Windows, collect, cut
+from saetransfer.registry.windows import MAX_UNITS, Windows, collect, cut, sample
 
 DOCUMENTS = ["a b c d e f g", "", "h i", "j", "k l m n o p q r s"]
 WORDS = {word: index for index, word in enumerate(["<s>", "</s>", "<pad>", "<unk>", *"abcdefghijklmnopqrstuvwxyz"])}
@@ -87,3 +87,19 @@ def test_documents_are_the_units_and_are_dealt_out_when_there_are_many(tokenizer
 def test_a_text_without_tokens_is_refused(tokenizer: PreTrainedTokenizerFast) -> None:
     with pytest.raises(RegistryError, match="no tokens"):
         collect(["", ""], tokenizer, tokens=10, context=4, prepend_bos=True)
+
+
+def drawn(tokenizer: PreTrainedTokenizerFast, sequences: int, seed: int = 0) -> list[list[int]]:
+    many = [f"{a} {b} {c}" for a in "abcdef" for b in "ghijkl" for c in "mnopqr"] + ["s t"] * 50
+    windows = sample(many, tokenizer, sequences=sequences, context=4, prepend_bos=True, seed=seed)
+    return [window.tolist() for window in windows]
+
+
+def test_calibration_windows_are_drawn_at_random_by_the_seed_and_full_ones_first(
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    assert drawn(tokenizer, 20) == drawn(tokenizer, 20) != drawn(tokenizer, 20, seed=1)
+    assert all(len(window) == 4 for window in drawn(tokenizer, 20))
+    everything = drawn(tokenizer, 1000)
+    assert [len(window) for window in everything] == [4] * 216 + [3] * 50
+    assert len({tuple(window) for window in everything}) == 217

@@ -226,3 +226,80 @@ def test_zeros_must_survive_a_later_step_of_the_chain() -> None:
     model = toy_model("llama")
     with DenseSnapshot(model, toy_tokens()) as snapshot, pytest.raises(NotCompressed, match="sparsity 0.5"):
         verify(compress(copy.deepcopy(model), chosen, Calibration([toy_tokens()[0]])), snapshot, chosen.promise)
+
+
+def test_weights_that_no_method_reaches_are_named_and_lower_the_coverage() -> None:
+    model = toy_model("llama")
+    experts = nn.Parameter(torch.ones(2, 8, 8))
+    model.model.layers[1].mlp.register_parameter("experts", experts)
+    with DenseSnapshot(model, toy_tokens()) as snapshot, torch.no_grad():
+        prune(model)
+        realised = verify(model, snapshot, HALF)
+    n_weights = sum(rows * columns for rows, columns in (matrix.shape for matrix in realised.matrices))
+    assert realised.coverage == pytest.approx(n_weights / (n_weights + experts.numel()))
+    assert realised.warnings == (
+        "weights of the blocks that are no linear layer and are never reached: model.layers.1.mlp.experts",
+    )
+
+
+def test_a_pattern_that_is_broken_in_one_group_is_found_out() -> None:
+    def keep_two_of_four(model: PreTrainedModel, spoil: bool) -> None:
+        for layer in linear_layers(model):
+            weight = layer.weight.clone()
+            weight.view(-1, 4)[:, :2] = 0
+            layer.set_weight(weight)
+        if spoil:
+            model.model.layers[1].mlp.up_proj.weight[3, 4:6] = 1.0
+
+    pattern = Promise(zeros=(Zeros(0.5, pattern=(2, 4)),))
+    assert judge(lambda model: keep_two_of_four(model, spoil=False), pattern).verified
+    with pytest.raises(NotCompressed, match=r"pattern 2:4 was promised, and is broken in model.layers.1.mlp.up_proj"):
+        judge(lambda model: keep_two_of_four(model, spoil=True), pattern)
+
+
+def test_a_share_of_the_whole_model_may_lie_anywhere_in_it() -> None:
+    everywhere = Promise(zeros=(Zeros(0.5, of="model"),))
+    assert judge(lambda model: [prune(model, 0.9, "self_attn"), prune(model, 0.25, "mlp")], everywhere).verified
+    with pytest.raises(NotCompressed, match="sparsity 0.5 of the model was promised, 0.2"):
+        judge(lambda model: prune(model, 0.9, "self_attn"), everywhere)
+    with pytest.raises(NotCompressed, match="more than was promised"):
+        judge(lambda model: prune(model, 0.6), everywhere)
+
+
+def test_a_rank_that_is_too_high_is_found_out() -> None:
+    with pytest.raises(NotCompressed, match="a low rank was promised, and is exceeded in"):
+        judge(lambda model: prune(model, 0.1), Promise(rank_share=0.5))
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_the_output_error_is_the_relative_distance_of_what_a_layer_gives(family: str) -> None:
+    model = toy_model(family)
+    tokens = toy_tokens(1, 20)
+    changed = copy.deepcopy(model)
+    layer, dense = linear_layers(changed)[3], linear_layers(model)[3].weight
+    layer.set_weight(dense * 0.8 + 0.01)
+    with DenseSnapshot(model, toy_tokens()) as snapshot:
+        realised = verify(changed, snapshot, Promise(), [tokens[0]])
+    seen: list[torch.Tensor] = []
+    layer.module.register_forward_pre_hook(lambda _module, args: seen.append(args[0].double()[0]))
+    with torch.no_grad():
+        changed(tokens)
+    error = seen[0] @ (layer.weight - dense).double().T
+    errors = {matrix.name: matrix.output_error for matrix in realised.matrices}
+    assert errors.pop(layer.name) == pytest.approx(float(error.norm() / (seen[0] @ dense.double().T).norm()), rel=1e-4)
+    assert all(value == pytest.approx(0, abs=1e-5) for value in errors.values())
+    assert realised.output_error is not None
+    assert 0 < realised.output_error < float(error.norm() / (seen[0] @ dense.double().T).norm())
+    assert all(not module._forward_hooks for module in changed.modules())
+
+
+def test_without_windows_there_is_no_output_error() -> None:
+    realised = judge(prune, HALF)
+    assert realised.output_error is None
+    assert {matrix.output_error for matrix in realised.matrices} == {None}
+
+
+def test_levels_closer_than_rounding_errors_count_once() -> None:
+    weight = torch.tensor([[0.0, 1.0, 1.0 + 2e-7, 3.0, 3.0 - 5e-7]])
+    assert max_levels(weight, None) == 5
+    assert max_levels(weight, None, 4e-7) == 3
