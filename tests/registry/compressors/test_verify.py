@@ -260,7 +260,7 @@ def test_a_pattern_that_is_broken_in_one_group_is_found_out() -> None:
 def test_a_share_of_the_whole_model_may_lie_anywhere_in_it() -> None:
     everywhere = Promise(zeros=(Zeros(0.5, of="model"),))
     assert judge(lambda model: [prune(model, 0.9, "self_attn"), prune(model, 0.25, "mlp")], everywhere).verified
-    with pytest.raises(NotCompressed, match="sparsity 0.5 of the model was promised, 0.2"):
+    with pytest.raises(NotCompressed, match="sparsity 0.5 of the model was promised, 0.35"):
         judge(lambda model: prune(model, 0.9, "self_attn"), everywhere)
     with pytest.raises(NotCompressed, match="more than was promised"):
         judge(lambda model: prune(model, 0.6), everywhere)
