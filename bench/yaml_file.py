@@ -1,7 +1,7 @@
 """YAML as people mean it: the core schema of YAML 1.2, and the lines on which things stand.
 
-PyYAML follows YAML 1.1, where `on`, `off`, `yes` and `no` are booleans (`on: state` would have the key True) and `1e-3`
-is text. Keys that stand twice in a mapping are refused; PyYAML would keep the last one silently.
+PyYAML follows YAML 1.1, where `on`, `off`, `yes` and `no` are booleans (`on: state` would have the key True), `1e-3` is
+text, and `2:4` is the number 124, in sixties. Keys that stand twice in a mapping are refused; PyYAML would keep the last one silently.
 """
 
 from __future__ import annotations
@@ -28,12 +28,13 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-_BOOLEAN, _FLOAT = "tag:yaml.org,2002:bool", "tag:yaml.org,2002:float"
+_BOOLEAN, _INTEGER, _FLOAT = (f"tag:yaml.org,2002:{kind}" for kind in ("bool", "int", "float"))
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag not in (_BOOLEAN, _FLOAT)]
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in (_BOOLEAN, _INTEGER, _FLOAT)]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _Loader.add_implicit_resolver(_BOOLEAN, re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
+_Loader.add_implicit_resolver(_INTEGER, re.compile(r"^[-+]?(?:0|[1-9][0-9_]*|0x[0-9a-fA-F]+)$"), list("-+0123456789"))
 _Loader.add_implicit_resolver(
     _FLOAT,
     re.compile(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from saetransfer.bench import plan, suite
+from saetransfer.bench import plan, suite, yaml_file
 from saetransfer.bench.errors import UsageError
 from tests.bench.world import write_suite
 
@@ -134,6 +134,14 @@ def test_every_shipped_suite_can_be_planned(name: str) -> None:
     planned = plan.make(suite.load(name))
     assert planned.cells
     assert planned.suite.description
+
+
+@pytest.mark.parametrize(
+    ("scalar", "meaning"),
+    [("2:4", "2:4"), ("124", 124), ("200_000", 200_000), ("-3", -3), ("0", 0), ("0x10", 16), ("010", "010")],
+)
+def test_a_pattern_of_n_and_m_is_no_number_in_sixties(scalar: str, meaning: object) -> None:
+    assert yaml_file.parse(scalar) == meaning
 
 
 def test_on_and_off_are_words_and_numbers_are_numbers(world: Path) -> None:
