@@ -1,7 +1,8 @@
 """YAML as people mean it: the core schema of YAML 1.2, and the lines on which things stand.
 
 PyYAML follows YAML 1.1, where `on`, `off`, `yes` and `no` are booleans (`on: state` would have the key True), `1e-3` is
-text, and `2:4` is the number 124, in sixties. Keys that stand twice in a mapping are refused; PyYAML would keep the last one silently.
+text, and `2:4` is the number 124, in sixties. Keys that stand twice in a mapping are refused; PyYAML would keep the
+last one silently.
 """
 
 from __future__ import annotations
