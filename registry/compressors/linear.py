@@ -1,4 +1,4 @@
-"""One view of every linear layer: `nn.Linear`, GPT-2's `Conv1D` (stored transposed) and bitsandbytes' modules.
+"""One view of every linear layer: `nn.Linear`, GPT-2's `Conv1D` (stored transposed), bitsandbytes' and torchao's.
 
 Only layers inside the blocks are ever listed: embeddings, unembedding and norms are no target of compression.
 GPT-2's blocks hold no `nn.Linear` at all, so code that looks for one alone compresses nothing there and says nothing;
@@ -7,6 +7,7 @@ code that forgets the transposition prunes along the wrong axis, which the overa
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,6 +15,8 @@ from typing import Any, Literal
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
+from torch.sparse import SparseSemiStructuredTensor
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
@@ -22,7 +25,7 @@ from ..families import blocks_of, family_of
 
 Storage = Literal["linear", "conv1d", "int8", "4bit", "tensor", "opaque"]
 """Who holds the weight: `nn.Linear`, `Conv1D`, bitsandbytes (8 or 4 bits), a tensor that is more than its numbers
-(torchao), or a module of a make that is not known here."""
+(torchao; 2:4 sparse), or a module of a make that is not known here."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +64,7 @@ class LinearLayer:
             return _dequantise_int8(self.module)
         if self.storage == "4bit":
             return _dequantise_4bit(self.module)
-        return self.module.weight.dequantize() if self.storage == "tensor" else _response(self.module, self.shape[1])
+        return _dense(self.module.weight) if self.storage == "tensor" else _response(self.module, self.shape[1])
 
     def set_weight(self, weight: Float[Tensor, "out in"]) -> None:
         """Write the matrix back, in the stored orientation and dtype.
@@ -71,8 +74,9 @@ class LinearLayer:
             ValueError: a matrix of another shape.
         """
         if self.storage not in ("linear", "conv1d"):
+            holder = self.module.weight if self.storage == "tensor" else self.module
             raise RegistryError(
-                f"{self.name} is already quantised by a library ({type(self.module).__name__}) and cannot be changed "
+                f"{self.name} is already quantised by a library ({type(holder).__name__}) and cannot be changed "
                 "any more. In a chain, prune first and put the step of the library last."
             )
         if tuple(weight.shape) != self.shape:
@@ -86,6 +90,22 @@ class LinearLayer:
         held = self.module.parameters() if self.storage == "opaque" else [self.module.weight]
         beside = self.module.buffers() if self.storage == "opaque" else self.quantisation_tensors
         return sum(stored_nbytes(tensor) for tensor in (*held, *beside))
+
+    @property
+    def overhead_bytes(self) -> int:
+        """Those of the stored bytes that are no weights: scales, zero points and code books; of a mask none."""
+        if self.storage == "tensor":
+            weight = self.module.weight
+            # torchao calls the rounded numbers `qdata` in all its tensors; a make without them is taken as a whole.
+            return stored_nbytes(weight) - stored_nbytes(getattr(weight, "qdata", weight))
+        return sum(tensor.nbytes for tensor in self.quantisation_tensors)
+
+    @property
+    def value_bits(self) -> float:
+        """Bits in which one weight is stored, scales not counted; where zeros are left out, one of the others."""
+        if self.storage == "tensor" and isinstance(self.module.weight, SparseSemiStructuredTensor):
+            return 8 * self.module.weight.element_size()
+        return 8 * (self.stored_bytes - self.overhead_bytes) / math.prod(self.shape)
 
     @property
     def quantisation_tensors(self) -> list[Tensor]:
@@ -137,7 +157,7 @@ def layer_at(model: PreTrainedModel, name: str, in_features: int | None = None) 
 
 
 def stored_nbytes(tensor: Tensor) -> int:
-    """Bytes that a tensor occupies; of one that is made of others (torchao), theirs."""
+    """Bytes that a tensor occupies; of one that is made of others (torchao, 2:4 sparse), theirs."""
     if not is_composed(tensor):
         return tensor.nbytes
     names, _ = tensor.__tensor_flatten__()  # type: ignore[attr-defined]
@@ -145,7 +165,7 @@ def stored_nbytes(tensor: Tensor) -> int:
 
 
 def is_composed(tensor: Tensor) -> bool:
-    """Whether a tensor is a wrapper of others, as torchao's quantised ones are."""
+    """Whether a tensor is a wrapper of others, as torchao's quantised and torch's 2:4 sparse ones are."""
     return hasattr(tensor, "__tensor_flatten__")
 
 
@@ -165,6 +185,14 @@ def _storage(module: nn.Module) -> Storage | None:
     if isinstance(module, nn.Linear):
         return "tensor" if is_composed(module.weight) else "linear"
     return "conv1d" if isinstance(module, Conv1D) else None
+
+
+def _dense(weight: Any) -> Float[Tensor, "out in"]:
+    """The matrix that a wrapper of tensors stands for, in the dtype that it claims."""
+    if type(weight).dequantize is not Tensor.dequantize:
+        return weight.detach().dequantize()
+    # Without a way back of its own (torchao's int4 for CUDA, 2:4 sparse), a matrix is what it does to unit vectors.
+    return functional.linear(torch.eye(weight.shape[1], dtype=weight.dtype, device=weight.device), weight.detach()).T
 
 
 def _response(module: nn.Module, in_features: int) -> Float[Tensor, "out in"]:

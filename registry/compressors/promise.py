@@ -37,8 +37,8 @@ class Promise:
     """Every group of a target matrix holds at most `2 ** bits` distinct values."""
     group_size: int | None = None
     """Weights that share a scale, along the rows of the flattened matrix; None for a whole row."""
-    overhead_bits: int = 0
-    """Bits of scale and zero point of one group."""
+    overhead_bits: float | None = 0
+    """Bits of scale and zero point of one group; None for what a library really stores of them."""
     scaled_inputs: bool = False
     """Whether the levels are those of the matrix times the `input_scale` that its module holds."""
     rank_share: float | None = None

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from ..families import blocks_of, family_of
-from .linear import linear_layers
+from .linear import linear_layers, stored_nbytes
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class DenseSnapshot:
     def __init__(self, model: PreTrainedModel, tokens: Int[Tensor, "batch position"]) -> None:
         self.tokens = tokens
         self.vocabulary: int = model.config.vocab_size
-        self.size_bytes = sum(tensor.nbytes for _, tensor in held_tensors(model))
+        self.size_bytes = sum(stored_nbytes(tensor) for _, tensor in held_tensors(model))
         self.rest = {name: digest(tensor) for name, tensor in rest_of(model)}
         self.n_blocks = len(blocks_of(model))
         self.shapes: dict[str, tuple[int, int]] = {}

@@ -10,9 +10,10 @@ zero point a group:
     bits = min(n b, k b + n) + (n / g) o
 
 The second form is a bit mask and the remaining weights; it is only counted where zeros are the aim, not where rounding
-makes some. b, g and o are the promise's where it names bits, else those of the stored tensor (bitsandbytes' scales
-counted as stored). A matrix of promised rank r needs r (rows + columns) b at most. Bits are given for each weight of
-the *dense* matrix. Theoretical bytes of a model are these, and all its other tensors as they are.
+makes some. b, g and o are the promise's where it names them, else those of the stored tensor (the scales of
+bitsandbytes and torchao counted as stored). A matrix of promised rank r needs r (rows + columns) b at most. Bits are
+given for each weight of the *dense* matrix. Theoretical bytes of a model are these, and all its other tensors as they
+are.
 """
 
 from __future__ import annotations
@@ -163,11 +164,11 @@ def _bits(layer: LinearLayer, promise: Promise) -> float:
     """Bits that the matrix needs, scales and mask counted; the formula stands on top of this file."""
     weight = layer.weight
     n = weight.numel()
-    if promise.bits is not None:
-        bits, overhead = promise.bits, promise.overhead_bits * math.ceil(n / (promise.group_size or weight.shape[1]))
+    bits = layer.value_bits if promise.bits is None else promise.bits
+    if promise.bits is None or promise.overhead_bits is None:
+        overhead = 8 * layer.overhead_bytes
     else:
-        overhead = 8 * sum(tensor.nbytes for tensor in layer.quantisation_tensors)
-        bits = (8 * layer.stored_bytes - overhead) / n
+        overhead = promise.overhead_bits * math.ceil(n / (promise.group_size or weight.shape[1]))
     if promise.rank_share is not None:
         n = min(n, rank_of(promise.rank_share, layer.shape) * sum(layer.shape))
     if promise.bits is not None and not promise.zeros:
