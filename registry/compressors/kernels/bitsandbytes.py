@@ -1,4 +1,4 @@
-"""bitsandbytes on a live model: LLM.int8 and NF4, in the library's own storage.
+"""bitsandbytes on a live model: LLM.int8, NF4 and FP4, in the library's own storage.
 
 The linear layers of the blocks are replaced by the library's modules; embeddings, unembedding and norms stay. GPT-2's
 transposed weights are turned first. Activations enter and leave each module in the model's dtype. Works on CPU (AVX2
@@ -15,28 +15,30 @@ or better) and CUDA; speed is only gained on CUDA.
 
 from __future__ import annotations
 
-import importlib
 import logging
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from ...calibration import Calibration
-from ...errors import Impossible, RegistryError
-from ..linear import LinearLayer, linear_layers
+from ...errors import Impossible
+from ..linear import LinearLayer
 from ..method import Method
 from ..promise import Promise
+from .layers import dense_layers
+from .quiet import import_quietly
 
 INT8_OUTLIER_THRESHOLD = 6.0
 """The published one; transformers uses it too."""
-NF4_BLOCK = 64
+BLOCK = 64
+"""Weights that share a scale in either 4-bit storage."""
+SCALE_BLOCK = 256
+"""Scales that share one where these are quantised too."""
 _INT8_LOGGER = "bitsandbytes.autograd._functions"
 
 
@@ -51,26 +53,50 @@ def bnb_int8(
 def bnb_nf4(
     model: PreTrainedModel,
     calibration: Calibration | None,  # noqa: ARG001  (part of every compressor's signature)
+    *,
+    double_quant: bool = False,
 ) -> PreTrainedModel:
     """NF4 in every linear layer of the blocks.
+
+    Args:
+        double_quant: whether scales are quantised too.
 
     Raises:
         Impossible: on a CPU, a layer whose number of inputs 64 does not divide; nothing is changed then.
     """
-    odd = [layer for layer in linear_layers(model) if layer.shape[1] % NF4_BLOCK and layer.module.weight.is_cpu]
+    return _swap_4bit(model, "nf4", double_quant)
+
+
+def bnb_fp4(
+    model: PreTrainedModel,
+    calibration: Calibration | None,  # noqa: ARG001  (part of every compressor's signature)
+    *,
+    double_quant: bool = False,
+) -> PreTrainedModel:
+    """FP4 in every linear layer of the blocks.
+
+    Args:
+        double_quant: whether scales are quantised too.
+
+    Raises:
+        Impossible: on a CPU, a layer whose number of inputs 64 does not divide; nothing is changed then.
+    """
+    return _swap_4bit(model, "fp4", double_quant)
+
+
+def _swap_4bit(model: PreTrainedModel, kind: Literal["nf4", "fp4"], double_quant: bool) -> PreTrainedModel:
+    odd = [layer for layer in dense_layers(model) if layer.shape[1] % BLOCK and layer.module.weight.is_cpu]
     if odd:
         # Measured with 0.50.2: relative weight errors of 0.4 where they should be 0.09, and no message.
         raise Impossible(
-            f"On a CPU, bitsandbytes dequantises NF4 wrongly where {NF4_BLOCK} does not divide the inputs of a layer: "
-            f"{odd[0].name} has {odd[0].shape[1]} ({len(odd)} such layers). Run this on CUDA, or use `rtn-4`."
+            f"On a CPU, bitsandbytes dequantises {kind.upper()} wrongly where {BLOCK} does not divide the inputs of a "
+            f"layer: {odd[0].name} has {odd[0].shape[1]} ({len(odd)} such layers). Run this on CUDA, or use `rtn-4`."
         )
-    return _swap(model, _nf4)
+    return _swap(model, partial(_4bit, kind=kind, double_quant=double_quant))
 
 
 def _swap(model: PreTrainedModel, quantised: Callable[[LinearLayer], nn.Module]) -> PreTrainedModel:
-    for layer in linear_layers(model):
-        if layer.storage not in ("linear", "conv1d"):
-            raise RegistryError(f"{layer.name} is already quantised by a library; one such step is all a chain takes.")
+    for layer in dense_layers(model):
         module = quantised(layer).train(layer.module.training)
         module.bias = layer.module.bias
         model.set_submodule(layer.name, module)
@@ -90,10 +116,10 @@ def _int8(layer: LinearLayer) -> nn.Module:
     return module
 
 
-def _nf4(layer: LinearLayer) -> nn.Module:
+def _4bit(layer: LinearLayer, kind: Literal["nf4", "fp4"], double_quant: bool) -> nn.Module:
     library, (out_features, in_features) = _bitsandbytes(), layer.shape
     module = library.nn.Linear4bit(
-        in_features, out_features, quant_type="nf4", compress_statistics=False, device="meta"
+        in_features, out_features, quant_type=kind, compress_statistics=double_quant, device="meta"
     )
     # Where the CPU has AVX512-BF16 the library would repack the weight at the first forward pass, compute in bfloat16
     # and fail where 64 does not divide the inputs or 32 the outputs. Without, figures do not depend on the CPU's make.
@@ -101,9 +127,9 @@ def _nf4(layer: LinearLayer) -> nn.Module:
     parameter = library.nn.Params4bit(
         _rows(layer),
         requires_grad=False,
-        quant_type="nf4",
-        blocksize=NF4_BLOCK,
-        compress_statistics=False,
+        quant_type=kind,
+        blocksize=BLOCK,
+        compress_statistics=double_quant,
         module=module,
     )
     module.weight = parameter.to(layer.module.weight.device)
@@ -133,23 +159,9 @@ def _unhush(*_: Any) -> None:
     logging.getLogger(_INT8_LOGGER).removeFilter(_CAST_NOTICE)
 
 
-@contextmanager
-def _quiet_import() -> Iterator[None]:
-    """What the library says when it is imported: deprecations within torch, and a kernel hub that is not reached."""
-    logger = logging.getLogger("bitsandbytes.backends.cpu.ops")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
-
-
 def _bitsandbytes() -> ModuleType:
-    with _quiet_import():
-        return importlib.import_module("bitsandbytes")
+    # It tells of deprecations within torch, and of a kernel hub that it does not reach.
+    return import_quietly("bitsandbytes", ("bitsandbytes.backends.cpu.ops",))
 
 
 @cache
@@ -166,8 +178,9 @@ def _int8_promise(_params: dict[str, Any]) -> Promise:
     return Promise(bits=8, overhead_bits=32, adds_zeros=True)
 
 
-def _nf4_promise(_params: dict[str, Any]) -> Promise:
-    return Promise(bits=4, group_size=NF4_BLOCK, overhead_bits=32, adds_zeros=True)
+def _4bit_promise(params: dict[str, Any]) -> Promise:
+    scale_bits = 8 + 32 / SCALE_BLOCK if params["double_quant"] else 32
+    return Promise(bits=4, group_size=BLOCK, overhead_bits=scale_bits, adds_zeros=True)
 
 
 BNB_INT8 = Method(
@@ -187,6 +200,16 @@ BNB_NF4 = Method(
     needs_calibration=False,
     summary="NF4 of bitsandbytes: 4-bit weights on normal quantiles, a scale for each 64 weights",
     source="https://arxiv.org/abs/2305.14314",
-    promise=_nf4_promise,
+    promise=_4bit_promise,
+    missing=missing_bitsandbytes,
+)
+BNB_FP4 = Method(
+    name="bnb-fp4",
+    function=bnb_fp4,
+    tier="kernel",
+    needs_calibration=False,
+    summary="FP4 of bitsandbytes: weights as 4-bit floats, a scale for each 64 weights",
+    source="https://arxiv.org/abs/2212.09720",
+    promise=_4bit_promise,
     missing=missing_bitsandbytes,
 )

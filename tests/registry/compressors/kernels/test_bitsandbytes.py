@@ -23,17 +23,39 @@ NF4 = torch.tensor(
     + [-0.09105003625154495, 0.0, 0.07958029955625534, 0.16093020141124725, 0.24611230194568634, 0.33791524171829224]
     + [0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1.0]
 )
+# A sign, two bits of exponent and one of mantissa; the lowest is halved and halved again, as the library has it.
+FP4 = torch.tensor([sign * level for sign in (-1, 1) for level in (0.0, 0.0625, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0)]) / 12
+ALL = ["bnb-int8", "bnb-nf4", "bnb-nf4-dq", "bnb-fp4", "bnb-fp4-dq"]
 
 
+@pytest.mark.parametrize(("method", "levels"), [("bnb-nf4", NF4), ("bnb-fp4", FP4)])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_nf4_is_what_its_definition_says(family: str) -> None:
+def test_four_bits_are_what_their_definition_says(family: str, method: str, levels: torch.Tensor) -> None:
     model = wide_toy(family)
     dense = weights(model)
-    for name, weight in weights(compressed(model, "bnb-nf4")).items():
+    for name, weight in weights(compressed(model, method)).items():
         blocks = dense[name].reshape(-1, 64)
         scale = blocks.abs().amax(dim=1, keepdim=True)
-        nearest = NF4[((blocks / scale)[..., None] - NF4).abs().argmin(dim=-1)] * scale
-        torch.testing.assert_close(weight, nearest.view(weight.shape), rtol=1e-5, atol=1e-6)
+        rounded, exact = weight.view(-1, 64) / scale, blocks / scale
+        assert ((rounded[..., None] - levels).abs().amin(dim=-1) <= 1e-6).all(), name
+        # Of two levels that are equally far, to the last digit, either will do.
+        nearest = (exact[..., None] - levels).abs().amin(dim=-1)
+        assert ((rounded - exact).abs() <= nearest + 1e-6).all(), name
+
+
+@pytest.mark.parametrize("method", ["bnb-nf4", "bnb-fp4"])
+def test_double_quantisation_moves_the_scales_of_blocks_a_little_and_no_level(method: str) -> None:
+    model = wide_toy("gemma2")
+    dense, single = weights(model), weights(compressed(model, method))
+    for name, weight in weights(compressed(model, f"{method}-dq")).items():
+        blocks, before = weight.view(-1, 64), single[name].view(-1, 64)
+        scale, scale_before = blocks.abs().amax(dim=1, keepdim=True), before.abs().amax(dim=1, keepdim=True)
+        torch.testing.assert_close(blocks / scale, before / scale_before, rtol=1e-5, atol=1e-6)
+        # Eight bits in a floating-point code: the widest gap between two levels is 0.0141 of the largest scale.
+        spread = (scale_before - scale_before.mean()).abs().max()
+        assert 0 < (scale - scale_before).abs().max() <= 0.0071 * spread + 1e-6, name
+        error, error_before = (blocks - dense[name].view(-1, 64)).norm(), (before - dense[name].view(-1, 64)).norm()
+        assert error <= 1.01 * error_before, name
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -47,7 +69,7 @@ def test_int8_is_rounding_to_the_row_maximum(family: str) -> None:
         assert ((weight - dense[name]).abs() <= tolerance * step).all(), name
 
 
-@pytest.mark.parametrize(("name", "tolerance"), [("bnb-int8", 0.03), ("bnb-nf4", 0.01)])
+@pytest.mark.parametrize(("name", "tolerance"), [("bnb-int8", 0.03), *((name, 0.01) for name in ALL[1:])])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_module_computes_with_the_matrix_that_is_read_from_it(family: str, name: str, tolerance: float) -> None:
     for layer in linear_layers(compressed(wide_toy(family), name)):
@@ -58,7 +80,7 @@ def test_a_module_computes_with_the_matrix_that_is_read_from_it(family: str, nam
         assert difference.norm() <= tolerance * expected.norm(), layer.name
 
 
-@pytest.mark.parametrize("name", ["bnb-int8", "bnb-nf4"])
+@pytest.mark.parametrize("name", ALL)
 def test_only_the_blocks_are_swapped_and_tied_weights_stay_tied(name: str) -> None:
     model = wide_toy("gpt2")
     result = compressed(model, name)
@@ -68,7 +90,7 @@ def test_only_the_blocks_are_swapped_and_tied_weights_stay_tied(name: str) -> No
     assert {layer.storage for layer in linear_layers(result)} == ({"int8"} if name == "bnb-int8" else {"4bit"})
 
 
-@pytest.mark.parametrize("name", ["bnb-int8", "bnb-nf4"])
+@pytest.mark.parametrize("name", ALL)
 def test_weights_read_the_same_before_and_after_the_first_forward_pass(name: str) -> None:
     result = compressed(wide_toy("gpt2"), name)
     before = weights(result)
@@ -94,11 +116,14 @@ def test_a_weight_that_the_library_repacked_is_still_read_right() -> None:
     assert module.bias is bias
 
 
-def test_inputs_that_the_cpu_kernel_would_get_wrong_are_refused() -> None:
+@pytest.mark.parametrize("name", ALL[1:])
+def test_inputs_that_the_cpu_kernel_would_get_wrong_are_refused(name: str) -> None:
     model = toy_model("llama")
     before = weights(model)
-    with pytest.raises(Impossible, match="64 does not divide the inputs"):
-        compress(model, compressor("bnb-nf4"), None)
+    with pytest.raises(
+        Impossible, match=f"dequantises {name[4:7].upper()} wrongly where 64 does not divide the inputs"
+    ):
+        compress(model, compressor(name), None)
     assert all(torch.equal(value, before[name]) for name, value in weights(model).items())
 
 
@@ -108,7 +133,7 @@ def test_nothing_can_follow_a_bitsandbytes_step(last: str) -> None:
         compressed(wide_toy("llama"), {"name": "both", "chain": ["bnb-int8", last]})
 
 
-@pytest.mark.parametrize("last", ["bnb-int8", "bnb-nf4"])
+@pytest.mark.parametrize("last", ALL)
 def test_quantising_what_was_pruned_keeps_the_zeros(last: str) -> None:
     model = wide_toy("gpt2")
     pruned = weights(compressed(model, "wanda-50"))
@@ -131,9 +156,19 @@ def test_the_cast_is_not_announced_at_every_call_and_the_logger_is_left_as_it_wa
     assert not logger.filters
 
 
-def test_sizes_count_the_scales_that_no_parameter_lists() -> None:
-    realised = verified(wide_toy("gpt2"), compressor("bnb-nf4"))[1]
+@pytest.mark.parametrize("kind", ["nf4", "fp4"])
+@pytest.mark.parametrize(
+    # Beside the levels (16 numbers) stand the levels of the scales (256), their mean, and a scale for each 256 of them,
+    # of which no toy has more.
+    ("ending", "bits", "scale_bytes", "fixed_bytes"),
+    [("", 4 + 32 / 64, 4, 64), ("-dq", 4 + 8 / 64 + 32 / 64 / 256, 1, 64 + 1024 + 4 + 4)],
+)
+def test_sizes_count_the_scales_that_no_parameter_lists(
+    kind: str, ending: str, bits: float, scale_bytes: int, fixed_bytes: int
+) -> None:
+    realised = verified(wide_toy("gpt2"), compressor(f"bnb-{kind}{ending}"))[1]
     n_weights = sum(rows * columns for rows, columns in (matrix.shape for matrix in realised.matrices))
-    assert realised.effective_bits == 4.5
-    code_books = 64 * realised.target_matrices
-    assert realised.bytes.dense - realised.bytes.actual == n_weights * 4 - n_weights * 4.5 / 8 - code_books
+    assert realised.effective_bits == bits
+    saved = realised.bytes.dense - realised.bytes.actual
+    fixed = fixed_bytes * realised.target_matrices
+    assert saved == n_weights * 4 - n_weights / 2 - n_weights / 64 * scale_bytes - fixed
