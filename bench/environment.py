@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 import torch
 
-_PACKAGES = ("torch", "transformers", "sae-lens", "bitsandbytes", "safetensors", "numpy")
+_PACKAGES = ("torch", "transformers", "sae-lens", "bitsandbytes", "torchao", "safetensors", "numpy")
 
 
 def describe(device: str) -> dict[str, Any]:

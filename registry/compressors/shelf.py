@@ -24,7 +24,9 @@ from transformers import PreTrainedModel
 from ..calibration import Calibration
 from ..catalog import Catalog
 from ..errors import RegistryError, unknown
-from .kernels.bitsandbytes import BNB_INT8, BNB_NF4
+from .kernels.bitsandbytes import BNB_FP4, BNB_INT8, BNB_NF4
+from .kernels.semi_structured import SEMI_STRUCTURED
+from .kernels.torchao import TORCHAO_FLOAT8, TORCHAO_INT4, TORCHAO_INT8, TORCHAO_INTX
 from .method import Compressor, Method, Step, Tier, user_method
 from .simulated.activations import ROUNDED_ACTIVATIONS
 from .simulated.awq import AWQ
@@ -70,7 +72,9 @@ METHODS: Catalog[Method] = Catalog("compression method", "saetransfer.compressor
 _PRUNING = (MAGNITUDE, WANDA, SPARSEGPT)
 _ROUNDING = (RTN, GPTQ, AWQ, HQQ, CODEBOOK, ROUNDED_ACTIVATIONS)
 _LOW_RANK = (SVD, SVD_WHITENED)
-_KERNELS = (BNB_INT8, BNB_NF4)
+_BITSANDBYTES = (BNB_INT8, BNB_NF4, BNB_FP4)
+_TORCHAO = (TORCHAO_INT8, TORCHAO_INT4, TORCHAO_INTX, TORCHAO_FLOAT8)
+_KERNELS = (*_BITSANDBYTES, *_TORCHAO, SEMI_STRUCTURED)
 for _built_in in (DENSE, *_PRUNING, *_ROUNDING, *_LOW_RANK, *_KERNELS):
     METHODS.register(_built_in.name, _built_in, "saetransfer")
 

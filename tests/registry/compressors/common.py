@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
@@ -20,6 +22,13 @@ from saetransfer.registry.compressors.verify import verify
 from tests.toys import toy_config, toy_tokens
 
 FAMILIES = ("llama", "gpt_neox", "gpt2", "gemma2")
+HAS_TORCHAO = importlib.util.find_spec("torchao") is not None
+needs_torchao = pytest.mark.skipif(not HAS_TORCHAO, reason="torchao is not installed: pip install 'torchao>=0.17'")
+
+
+def with_library(name: str) -> object:
+    """The name of a card as a parameter of a test, which is skipped where the card needs torchao and it is absent."""
+    return pytest.param(name, marks=needs_torchao) if name.startswith("torchao") else name
 
 
 def wide_toy(family: str, dtype: torch.dtype = torch.float32, seed: int = 0) -> PreTrainedModel:

@@ -12,7 +12,17 @@ from saetransfer.registry.calibration import Calibration
 from saetransfer.registry.compressors import shelf
 from saetransfer.registry.compressors.method import compress, noted_warnings
 from saetransfer.registry.compressors.snapshot import DenseSnapshot, rest_of
-from tests.registry.compressors.common import FAMILIES, compressed, compressor, verified, weights, wide_toy
+from saetransfer.registry.errors import Impossible
+from tests.registry.compressors.common import (
+    FAMILIES,
+    HAS_TORCHAO,
+    compressed,
+    compressor,
+    verified,
+    weights,
+    wide_toy,
+    with_library,
+)
 from tests.toys import toy_tokens
 
 # Each method at one strength; a method that is registered and not named here fails `test_every_method_is_tried`.
@@ -31,8 +41,15 @@ TRIED = {
     "svd-whitened": "svd-whitened-50",
     "bnb-int8": "bnb-int8",
     "bnb-nf4": "bnb-nf4",
+    "bnb-fp4": "bnb-fp4-dq",
+    "torchao-int8": "torchao-int8",
+    "torchao-int4": "torchao-int4",
+    "torchao-intx": "torchao-intx-4-g32",
+    "torchao-float8": "torchao-float8",
+    "semi-structured": "semi-structured",
 }
-CHANGING = [name for method, name in TRIED.items() if method != "dense"]
+ONLY_ON_CUDA = ("torchao-int4", "semi-structured")
+CHANGING = [with_library(name) for method, name in TRIED.items() if method not in ("dense", *ONLY_ON_CUDA)]
 
 
 def test_every_method_is_tried() -> None:
@@ -80,6 +97,16 @@ def test_a_window_of_one_token_is_enough_calibration(name: str) -> None:
     assert model(toy_tokens()).logits.isfinite().all()
 
 
+@pytest.mark.parametrize("name", [with_library(name) for name in ONLY_ON_CUDA])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_needs_a_gpu_says_so_on_a_cpu_and_changes_nothing(family: str, name: str) -> None:
+    model = wide_toy(family, torch.bfloat16)
+    before = weights(model)
+    with pytest.raises(Impossible, match=r"needs a CUDA GPU of compute capability 8\.0"):
+        compress(model, compressor(name), None)
+    assert all(torch.equal(value, before[key]) for key, value in weights(model).items())
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_dense_changes_no_bit(family: str) -> None:
     realised = verified(wide_toy(family), compressor("dense"))[1]
@@ -111,7 +138,9 @@ def test_the_listing_names_every_card_and_method_and_what_is_missing() -> None:
     assert lines["wanda-50"].needs_calibration
     assert not lines["rtn-4"].needs_calibration
     assert lines["bnb-nf4"].tier == "kernel"
-    assert all(line.missing is None for line in lines.values())
+    elsewhere = set() if torch.cuda.is_available() else set(ONLY_ON_CUDA)
+    absent = set() if HAS_TORCHAO else {name for name in lines if "torchao" in name}
+    assert {name for name, line in lines.items() if line.missing is not None} == elsewhere | absent
 
 
 def test_snapshot_leaves_nothing_on_disk_and_the_model_as_it_was() -> None:
