@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from jaxtyping import Int
-from torch import Tensor, nn
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from .families import blocks_of, family_of
@@ -25,6 +26,14 @@ class KeptFeatures:
     outputs: Int[Tensor, " out"] | None = None
     inputs: Int[Tensor, " in"] | None = None
 
+    def of(self, dense: Float[Tensor, "out in"]) -> tuple[Int[Tensor, " left_out"], Int[Tensor, " left_in"]]:
+        """Which outputs and which inputs of a dense matrix are left, on its device."""
+        rows, columns = (
+            torch.arange(n) if kept is None else kept
+            for kept, n in zip((self.outputs, self.inputs), dense.shape, strict=True)
+        )
+        return rows.to(dense.device), columns.to(dense.device)
+
 
 def kept_blocks(model: PreTrainedModel) -> tuple[int, ...]:
     """For each block of `model`, its index in the dense model."""
@@ -36,28 +45,43 @@ def note_kept_blocks(model: PreTrainedModel, kept: tuple[int, ...]) -> None:
     setattr(model, _BLOCKS, kept)
 
 
-def kept_features(module: nn.Module) -> KeptFeatures:
-    """The features of a linear layer that are left."""
-    return getattr(module, _FEATURES, KeptFeatures())
+def kept_features(model: PreTrainedModel, name: str) -> KeptFeatures:
+    """The features that are left of the linear layer that is now at that module path."""
+    block, path = split_name(model, name)
+    return KeptFeatures() if block is None else _notes(model, block).get(path, KeptFeatures())
 
 
-def note_kept_features(module: nn.Module, kept: KeptFeatures) -> None:
-    """Note, after a linear layer was made smaller, the dense features that remain."""
-    setattr(module, _FEATURES, kept)
+def note_kept_features(model: PreTrainedModel, name: str, kept: KeptFeatures) -> None:
+    """Note, after the linear layer at that path was made smaller, which of the features it had so far remain."""
+    before = kept_features(model, name)
+    block, path = split_name(model, name)
+    if block is None:
+        raise ValueError(f"{name} lies in no block")
+    after = KeptFeatures(_narrowed(before.outputs, kept.outputs), _narrowed(before.inputs, kept.inputs))
+    setattr(blocks_of(model)[block], _FEATURES, {**_notes(model, block), path: after})
 
 
-def block_index(model: PreTrainedModel, name: str) -> int | None:
-    """The block that a module path or parameter name lies in; None outside the blocks."""
+def split_name(model: PreTrainedModel, name: str) -> tuple[int | None, str]:
+    """The block that a module path or parameter name lies in, and the path within it; None outside the blocks."""
     found = re.match(rf"{re.escape(family_of(model.config).blocks)}\.(\d+)(?:\.|$)", name)
-    return int(found[1]) if found else None
+    return (int(found[1]), name[found.end() :]) if found else (None, name)
 
 
 def name_now(model: PreTrainedModel, dense_name: str) -> str | None:
     """Where what was called `dense_name` in the dense model is in `model`; None where its block is gone."""
-    block = block_index(model, dense_name)
+    block, path = split_name(model, dense_name)
     if block is None:
         return dense_name
-    kept, path = kept_blocks(model), family_of(model.config).blocks
+    kept = kept_blocks(model)
     if block not in kept:
         return None
-    return f"{path}.{kept.index(block)}{dense_name[len(f'{path}.{block}') :]}"
+    return f"{family_of(model.config).blocks}.{kept.index(block)}.{path}".removesuffix(".")
+
+
+def _notes(model: PreTrainedModel, block: int) -> dict[str, KeptFeatures]:
+    # Notes are the block's: a library may put another module in the place of a linear layer, and blocks are renumbered.
+    return getattr(blocks_of(model)[block], _FEATURES, {})
+
+
+def _narrowed(before: Int[Tensor, " was"] | None, kept: Int[Tensor, " left"] | None) -> Int[Tensor, " left"] | None:
+    return before if kept is None else kept if before is None else before[kept]

@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 import torch
 
 from .outcome import MatrixOutcome
-from .promise import Promise, Zeros, count_of
+from .promise import Promise, Removal, Zeros, count_of
 from .snapshot import DenseSnapshot, Logits
 
 SLACK = 0.01
@@ -78,35 +78,42 @@ def _of_shapes(matrices: Matrices, promise: Promise, n_dropped: int) -> list[str
         return found
     if n_dropped != promise.drops_blocks:
         found.append(f"{promise.drops_blocks} blocks were to be taken out, and {n_dropped} were")
-    smaller = [matrix for matrix in matrices if 0 < matrix.removed < 1]
-    # Whole heads and neurons are taken out, rounded down, and at least one: never less than half of the share.
-    odd = [
-        m
-        for m in smaller
-        if not any(r / 2 <= m.removed + _ROUNDING and m.removed <= r + _ROUNDING for r in promise.removes)
-    ]
-    if promise.removes and not smaller:
-        found.append("no matrix has become smaller")
-    if odd:
-        found.append(f"a share of {promise.removes} was to be taken out, not met by {_with_shares(odd, 'removed')}")
+    for units in ("heads", "neurons", None):
+        here = [m for m in matrices if m.units == units and m.sparsity is not None and m.removed < 1]
+        found += _of_removals(here, [removal for removal in promise.removes if removal.of == units])
     return found
 
 
+def _of_removals(here: Matrices, removals: Sequence[Removal]) -> list[str]:
+    """Where matrices of one kind of units lost more or less than all of these take out, one after the other."""
+    # Units are counted and rounded down, to one at least: never to less than half of the share.
+    least = 1 - math.prod(1 - removal.share / 2 for removal in removals)
+    most = 1 - math.prod(1 - removal.share for removal in removals)
+    odd = [m for m in here if not least - _ROUNDING <= m.removed <= most + _ROUNDING]
+    if not odd:
+        return []
+    wanted = " and ".join(f"{removal.share:g} of the {removal.of}" for removal in removals) or "nothing"
+    return [f"{wanted} was to be taken out, which is not what was lost by {_with_shares(odd, 'removed')}"]
+
+
 def _of_zeros(here: Matrices, zeros: Zeros) -> list[str]:
+    figure = "rest_sparsity" if zeros.of_rest else "sparsity"
+    here = [matrix for matrix in here if getattr(matrix, figure) is not None]
     if zeros.of == "model":
-        total = _mean_sparsity(here)
+        sizes = [math.prod(matrix.kept_shape if zeros.of_rest else matrix.shape) for matrix in here]
+        total = _mean([getattr(matrix, figure) for matrix in here], sizes)
         # Each row rounds down what it prunes.
-        least = zeros.share - SLACK - 1 / min(matrix.shape[1] for matrix in here)
+        least = zeros.share - SLACK - 1 / min(_inputs(matrix, zeros) for matrix in here)
         return [f"sparsity {zeros.share} of the model was promised, {total:.4f} is there"] if total < least else []
     missed = [
         matrix
         for matrix in here
-        if (matrix.sparsity or 0.0) < _least(zeros.share_in(matrix.block), matrix.shape[1]) - _ROUNDING
+        if getattr(matrix, figure) < _least(zeros.share_in(matrix.block), _inputs(matrix, zeros)) - _ROUNDING
     ]
     found: list[str] = []
     if missed:
         share = zeros.share if zeros.by_block is None else zeros.by_block
-        found.append(f"sparsity {share} was promised, and not met by {_with_shares(missed, 'sparsity')}")
+        found.append(f"sparsity {share} was promised, and not met by {_with_shares(missed, figure)}")
     if zeros.pattern is not None:
         full = [m.name for m in here if m.fullest_group is not None and m.fullest_group > zeros.pattern[0]]
         if full:
@@ -114,6 +121,11 @@ def _of_zeros(here: Matrices, zeros: Zeros) -> list[str]:
                 f"the pattern {zeros.pattern[0]}:{zeros.pattern[1]} was promised, and is broken in {few(full)}"
             )
     return found
+
+
+def _inputs(matrix: MatrixOutcome, zeros: Zeros) -> int:
+    """How many inputs the matrix had when it was pruned."""
+    return matrix.kept_shape[1] if zeros.of_rest else matrix.shape[1]
 
 
 def _least(share: float, in_features: int) -> float:
@@ -125,8 +137,10 @@ def _of_excess(here: Matrices, promise: Promise) -> list[str]:
     if promise.adds_zeros or not promise.zeros:
         return []
     if any(zeros.of == "model" for zeros in promise.zeros):
-        most = sum(zeros.share for zeros in promise.zeros) + max(matrix.dense_sparsity for matrix in here) + SLACK
-        total = _mean_sparsity(here)
+        sizes = [math.prod(matrix.shape) for matrix in here]
+        total, removed = (_mean([getattr(m, figure) for m in here], sizes) for figure in ("sparsity", "removed"))
+        dense = max(matrix.dense_sparsity for matrix in here)
+        most = sum(zeros.share for zeros in promise.zeros) + removed + dense + SLACK
         return [f"sparsity of the model is {total:.4f}, more than was promised"] if total > most else []
     # Zeros of a second pruning may lie outside those of the first, hence the sum.
     rich = [
@@ -155,10 +169,8 @@ def _of_rank(here: Matrices) -> list[str]:
     return [f"a low rank was promised, and is exceeded in {few(full)}"] if full else []
 
 
-def _mean_sparsity(here: Matrices) -> float:
-    n_weights = [math.prod(matrix.shape) for matrix in here]
-    zeros = (n * (matrix.sparsity or 0.0) for n, matrix in zip(n_weights, here, strict=True))
-    return sum(zeros) / max(sum(n_weights), 1)
+def _mean(figures: Sequence[float], sizes: Sequence[int]) -> float:
+    return sum(n * figure for n, figure in zip(sizes, figures, strict=True)) / max(sum(sizes), 1)
 
 
 def _with_shares(matrices: Matrices, figure: str) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
+
+from ..families import Units
 
 
 @dataclass(frozen=True)
@@ -16,11 +19,13 @@ class MatrixOutcome:
     """Output and input features of the dense matrix."""
     block: int
     """Index of its block in the dense model."""
+    units: Units | None
+    """What it is made of, as far as that can be taken out."""
+    kept_shape: tuple[int, int]
+    """What is left of it; zeros where its block is gone."""
     changed: bool
     sparsity: float | None
     """Share of exact zeros; None where the matrix is gone or has another shape, and nothing says what was kept."""
-    removed: float
-    """Share of the weights that are not there any more."""
     dense_sparsity: float
     dense_norm: float
     """`|W_dense|` (Frobenius)."""
@@ -37,6 +42,18 @@ class MatrixOutcome:
     finite: bool
     output_error: float | None = None
     """`|y - y_dense| / |y_dense|` on calibration inputs; see `outputs.py`. None where it cannot be had."""
+
+    @property
+    def removed(self) -> float:
+        """Share of the weights that are not there any more."""
+        return 1 - math.prod(self.kept_shape) / math.prod(self.shape)
+
+    @property
+    def rest_sparsity(self) -> float | None:
+        """Share of exact zeros among the weights that are there; None where that is not known or none are."""
+        if self.sparsity is None or self.removed == 1:
+            return None
+        return (self.sparsity - self.removed) / (1 - self.removed)
 
 
 @dataclass(frozen=True)
@@ -65,7 +82,8 @@ class Realised:
     weight_error: float | None
     """`|W - W_dense| / |W_dense|` over all target matrices together."""
     output_error: float | None
-    """The same for outputs: root of the sum of squared errors over the sum of squared dense outputs."""
+    """The same for outputs: root of the sum of squared errors over the sum of squared dense outputs. None where it
+    cannot be had of some matrix, as of those of a block that is gone."""
     logit_change: float
     """`|z - z_dense| / |z_dense|` at the last position of the probing batch."""
     bytes: WeightBytes

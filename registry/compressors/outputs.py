@@ -7,6 +7,9 @@ For every target matrix, over the inputs x that the layer gets in the compressed
 with y what the layer really gives: rounding of activations and whatever else a kernel does is in it. This is the error
 that SparseGPT, GPTQ and their kin minimise, layer by layer, where the weight error counts all inputs alike. The inputs
 are the compressed model's, since those are what the layer will see.
+
+Where a layer has become smaller, x and y are zero at what was taken out: outputs that are missing count as errors, and
+what missing inputs would have added is not known.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from jaxtyping import Int
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from ..structure import kept_features, name_now
+from ..structure import KeptFeatures, kept_features, name_now
 from .snapshot import DenseSnapshot
 
 
@@ -40,8 +43,10 @@ class OutputError:
 
     @classmethod
     def total(cls, errors: Iterable[OutputError]) -> float | None:
-        """The relative error of all layers together."""
+        """The relative error of all layers together; None where some layer has none: it would look too good."""
         parts = list(errors)
+        if any(part.relative is None for part in parts):
+            return None
         return cls(sum(part.squared_error for part in parts), sum(part.squared_output for part in parts)).relative
 
 
@@ -56,9 +61,10 @@ def output_errors(
     errors = {name: OutputError() for name in snapshot.shapes}
     with ExitStack() as stack:
         for name, error in errors.items():
-            module = _module(model, name_now(model, name))
-            if module is not None:
-                before, after = _watch(name, error, snapshot)
+            where = name_now(model, name)
+            module = _module(model, where)
+            if where is not None and module is not None:
+                before, after = _watch(name, kept_features(model, where), error, snapshot)
                 # First of all hooks on the way in: a hook that rounds activations belongs to what is measured.
                 stack.callback(module.register_forward_pre_hook(before, prepend=True).remove)
                 stack.callback(module.register_forward_hook(after).remove)
@@ -75,7 +81,7 @@ def _module(model: PreTrainedModel, name: str | None) -> nn.Module | None:
 
 
 def _watch(
-    name: str, error: OutputError, snapshot: DenseSnapshot
+    name: str, kept: KeptFeatures, error: OutputError, snapshot: DenseSnapshot
 ) -> tuple[Callable[[nn.Module, tuple[Any, ...]], None], Callable[[nn.Module, tuple[Any, ...], Any], None]]:
     inputs: list[Tensor] = []
 
@@ -83,16 +89,15 @@ def _watch(
         inputs[:] = [args[0].reshape(-1, args[0].shape[-1]).float()]
 
     def after(module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
-        kept = kept_features(module)
-        dense = snapshot.matrix(name).float()
-        dense = dense if kept.outputs is None else dense[kept.outputs.cpu()]
-        dense = dense if kept.inputs is None else dense[:, kept.inputs.cpu()]
         given = output.reshape(-1, output.shape[-1]).float()
-        if (given.shape[1], inputs[0].shape[1]) != tuple(dense.shape):
+        dense = snapshot.matrix(name).to(given.device, torch.float32)
+        rows, columns = kept.of(dense)
+        if (given.shape[1], inputs[0].shape[1]) != (len(rows), len(columns)):
             return
-        wanted = inputs[0] @ dense.to(given.device).T
+        wanted = inputs[0] @ dense[:, columns].T
         bias = getattr(module, "bias", None)
-        without_bias = given if bias is None else given - bias.float()
+        without_bias = torch.zeros_like(wanted)
+        without_bias[:, rows] = given if bias is None else given - bias.float()
         error.squared_error += (without_bias - wanted).square().sum(dtype=torch.float64).item()
         error.squared_output += wanted.square().sum(dtype=torch.float64).item()
 

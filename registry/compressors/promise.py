@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from ..families import Units
+
 
 @dataclass(frozen=True)
 class Zeros:
@@ -19,10 +21,30 @@ class Zeros:
     """The share of the matrices of each block, where blocks differ and it is known beforehand."""
     pattern: tuple[int, int] | None = None
     """`(n, m)`: at most n of any m consecutive inputs of a row are not zero."""
+    of_rest: bool = False
+    """Whether the share is of the weights that earlier steps of the chain have not taken out. Otherwise weights taken
+    out count among the zeros, which some of them were."""
 
     def share_in(self, block: int) -> float:
         """The share of a matrix of that block."""
         return self.share if self.by_block is None else self.by_block[block]
+
+    def beside(self, other: Promise, *, is_first: bool) -> Zeros:
+        """The same in a chain with another step, which may take weights out."""
+        if not other.takes_out:
+            return self
+        by_model = other.drops_blocks > 0 and self.by_block is not None  # blocks have other numbers before and after
+        renumbered = replace(self, by_block=None, of="model") if by_model else self
+        return replace(renumbered, of_rest=not is_first)
+
+
+@dataclass(frozen=True)
+class Removal:
+    """Units that one step takes out of every block."""
+
+    share: float
+    """Of the units, rounded down; one at least, so never less than half of the share."""
+    of: Units
 
 
 @dataclass(frozen=True)
@@ -43,8 +65,8 @@ class Promise:
     """Whether the levels are those of the matrix times the `input_scale` that its module holds."""
     rank_share: float | None = None
     """Every target matrix has at most the rank whose two factors hold this share of its weights."""
-    removes: tuple[float, ...] = ()
-    """Shares of the heads or neurons taken out: a matrix that has become smaller lost one of these."""
+    removes: tuple[Removal, ...] = ()
+    """Heads or neurons taken out, by step: every matrix that is made of them lost these, and no other lost any."""
     drops_blocks: int = 0
     """Number of whole blocks taken out."""
     keeps_rest: bool = True
@@ -52,13 +74,21 @@ class Promise:
     is_dense: bool = False
     """Whether nothing changes at all."""
 
+    @property
+    def takes_out(self) -> bool:
+        """Whether there are fewer weights afterwards."""
+        return bool(self.removes) or self.drops_blocks > 0
+
     def then(self, later: Promise) -> Promise:
         """The promise of this step followed by another: zeros survive, a later grid replaces an earlier one."""
         values_are_new = later.bits is not None or later.rank_share is not None or not later.keeps_rest
         grid = later if values_are_new else replace(self, rank_share=None)
         return replace(
             grid,
-            zeros=(*self.zeros, *later.zeros),
+            zeros=(
+                *(zeros.beside(later, is_first=True) for zeros in self.zeros),
+                *(zeros.beside(self, is_first=False) for zeros in later.zeros),
+            ),
             adds_zeros=self.adds_zeros or later.adds_zeros,
             removes=(*self.removes, *later.removes),
             drops_blocks=self.drops_blocks + later.drops_blocks,

@@ -27,7 +27,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from ..structure import block_index, kept_blocks, kept_features, name_now
+from ..families import family_of
+from ..structure import KeptFeatures, kept_blocks, kept_features, name_now, split_name
 from .faults import faults, few
 from .levels import max_levels, share_of_zeros
 from .linear import LinearLayer, layer_at, linear_layers, stored_nbytes
@@ -88,29 +89,31 @@ def _refuse_unusable(model: PreTrainedModel, snapshot: DenseSnapshot) -> None:
 
 
 def _measure(model: PreTrainedModel, name: str, dense: Float[Tensor, "out in"], promise: Promise) -> MatrixOutcome:
-    where = name_now(model, name)
-    layer = None if where is None else layer_at(model, where, dense.shape[1])
-    whole = None if layer is None else _in_place(layer, dense)
+    where, (block, path) = name_now(model, name), split_name(model, name)
+    kept = KeptFeatures() if where is None else kept_features(model, where)
+    layer = None if where is None else layer_at(model, where, len(kept.of(dense)[1]))
+    whole = None if layer is None else _in_place(layer, kept, dense)
     unknown = where is not None and whole is None
     if layer is None or whole is None:
         whole = torch.zeros_like(dense)
     dense = dense.to(whole.device)
     norm = _norm(dense)
-    n_kept = 0 if layer is None else math.prod(layer.shape)
+    shape = (dense.shape[0], dense.shape[1])
     return MatrixOutcome(
         name=name,
-        shape=(dense.shape[0], dense.shape[1]),
-        block=block_index(model, name) or 0,
+        shape=shape,
+        block=block or 0,
+        units=family_of(model.config).units_of(path),
+        kept_shape=shape if unknown else (0, 0) if layer is None else layer.shape,
         changed=layer is None
         or layer.storage in _STORAGES_OF_A_GRID
         or whole.dtype != dense.dtype
         or not torch.equal(whole, dense),
         sparsity=None if unknown else share_of_zeros(whole),
-        removed=0.0 if unknown else 1 - n_kept / dense.numel(),
         dense_sparsity=share_of_zeros(dense),
         dense_norm=norm,
-        levels=None if unknown or promise.bits is None or layer is None else _levels(layer, promise),
-        fullest_group=None if unknown else _fullest_group(whole, promise),
+        levels=None if unknown or promise.bits is None or layer is None else _levels(layer, whole, promise),
+        fullest_group=None if unknown or layer is None else _fullest_group(layer, whole, promise),
         rank_excess=None if unknown else _rank_excess(whole, promise),
         weight_error=None if unknown or norm == 0 else _norm(whole.float() - dense.float()) / norm,
         effective_bits=None if unknown else 0.0 if layer is None else _bits(layer, promise) / dense.numel(),
@@ -118,14 +121,12 @@ def _measure(model: PreTrainedModel, name: str, dense: Float[Tensor, "out in"], 
     )
 
 
-def _in_place(layer: LinearLayer, dense: Float[Tensor, "out in"]) -> Float[Tensor, "out in"] | None:
+def _in_place(layer: LinearLayer, kept: KeptFeatures, dense: Float[Tensor, "out in"]) -> Float[Tensor, "out in"] | None:
     """The matrix with zeros where something was taken out; None where it does not fit and nobody noted what was."""
-    weight, kept = layer.weight, kept_features(layer.module)
+    weight = layer.weight
     if weight.shape == dense.shape:
         return weight
-    out_features, in_features = dense.shape
-    rows = torch.arange(out_features) if kept.outputs is None else kept.outputs
-    columns = torch.arange(in_features) if kept.inputs is None else kept.inputs
+    rows, columns = kept.of(dense)
     if weight.shape != (len(rows), len(columns)):
         return None
     whole = weight.new_zeros(dense.shape)
@@ -133,21 +134,34 @@ def _in_place(layer: LinearLayer, dense: Float[Tensor, "out in"]) -> Float[Tenso
     return whole
 
 
-def _levels(layer: LinearLayer, promise: Promise) -> int:
+def _levels(layer: LinearLayer, whole: Float[Tensor, "out in"], promise: Promise) -> int:
     if not promise.scaled_inputs:
-        return max_levels(layer.weight, promise.group_size)
+        # Groups that were rounded before something was taken out lie in the whole matrix as they were then.
+        return min(max_levels(weight, promise.group_size) for weight in _before_and_after(layer, whole))
     scale = layer.module.input_scale
     # The product and the quotient by the scale were each rounded once.
     return max_levels(layer.weight.float() * scale, promise.group_size, 4 * torch.finfo(layer.weight.dtype).eps)
 
 
-def _fullest_group(whole: Float[Tensor, "out in"], promise: Promise) -> int | None:
+def _fullest_group(layer: LinearLayer, whole: Float[Tensor, "out in"], promise: Promise) -> int | None:
     patterns = [zeros.pattern for zeros in promise.zeros if zeros.pattern is not None]
     if not patterns:
         return None
     # One figure stands for all patterns of a chain: how far the worst exceeds what is allowed, on top of the first.
-    excess = [int((whole.reshape(-1, m) != 0).sum(dim=1).max()) - n for n, m in patterns]
+    excess = [
+        min(
+            int((weight.reshape(-1, m) != 0).sum(dim=1).max()) - n
+            for weight in _before_and_after(layer, whole)
+            if weight.shape[1] % m == 0
+        )
+        for n, m in patterns
+    ]
     return patterns[0][0] + max(excess)
+
+
+def _before_and_after(layer: LinearLayer, whole: Float[Tensor, "out in"]) -> tuple[Float[Tensor, "_ _"], ...]:
+    """The matrix as it lay before and after something was taken out: which of the two a step saw, nobody noted."""
+    return (whole, layer.weight) if layer.shape != whole.shape else (whole,)
 
 
 def _rank_excess(whole: Float[Tensor, "out in"], promise: Promise) -> float | None:
@@ -243,7 +257,7 @@ def _sizes(model: PreTrainedModel, snapshot: DenseSnapshot, here: list[MatrixOut
     actual = sum(stored_nbytes(tensor) for _, tensor in held_tensors(model))
     # No parameter or buffer lists what bitsandbytes keeps beside its weights.
     actual += sum(tensor.nbytes for layer in layers for tensor in layer.quantisation_tensors)
-    places = [(where, matrix.shape[1]) for matrix in here if (where := name_now(model, matrix.name)) is not None]
+    places = [(where, matrix.kept_shape[1]) for matrix in here if (where := name_now(model, matrix.name)) is not None]
     as_stored = sum(layer.stored_bytes for place in places if (layer := layer_at(model, *place)) is not None)
     as_bits = sum(math.prod(matrix.shape) * (matrix.effective_bits or 0) for matrix in here)
     return WeightBytes(snapshot.size_bytes, actual, actual - as_stored + math.ceil(as_bits / 8))
