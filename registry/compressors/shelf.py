@@ -37,6 +37,9 @@ from .simulated.lowrank import SVD, SVD_WHITENED
 from .simulated.pruning import MAGNITUDE, WANDA
 from .simulated.rounding import RTN
 from .simulated.sparsegpt import SPARSEGPT
+from .structured.blocks import DROP_BLOCKS
+from .structured.heads import HEADS
+from .structured.neurons import NEURONS
 
 _AUTO_GPTQ = ("auto-gptq", "autogptq", "auto_gptq", "gptq-auto", "gptq_auto", "gptqauto")
 
@@ -74,8 +77,9 @@ _ROUNDING = (RTN, GPTQ, AWQ, HQQ, CODEBOOK, ROUNDED_ACTIVATIONS)
 _LOW_RANK = (SVD, SVD_WHITENED)
 _BITSANDBYTES = (BNB_INT8, BNB_NF4, BNB_FP4)
 _TORCHAO = (TORCHAO_INT8, TORCHAO_INT4, TORCHAO_INTX, TORCHAO_FLOAT8)
+_STRUCTURED = (HEADS, NEURONS, DROP_BLOCKS)
 _KERNELS = (*_BITSANDBYTES, *_TORCHAO, SEMI_STRUCTURED)
-for _built_in in (DENSE, *_PRUNING, *_ROUNDING, *_LOW_RANK, *_KERNELS):
+for _built_in in (DENSE, *_PRUNING, *_ROUNDING, *_LOW_RANK, *_STRUCTURED, *_KERNELS):
     METHODS.register(_built_in.name, _built_in, "saetransfer")
 
 

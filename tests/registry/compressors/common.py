@@ -74,6 +74,12 @@ def verified(model: PreTrainedModel, chosen: Compressor) -> tuple[PreTrainedMode
         return result, verify(result, snapshot, chosen.promise, toy_tokens().unbind(), notes)
 
 
+def generated(model: PreTrainedModel, *, use_cache: bool) -> torch.Tensor:
+    """Twelve tokens more, the likeliest each time."""
+    generate: Any = model.generate
+    return generate(toy_tokens(), use_cache=use_cache, max_new_tokens=12, do_sample=False, pad_token_id=2)
+
+
 def weights(model: PreTrainedModel) -> dict[str, torch.Tensor]:
     """Copies of the target matrices, `[out, in]`."""
     return {layer.name: layer.weight.clone() for layer in linear_layers(model)}
