@@ -19,7 +19,7 @@ import torch
 from transformers import PreTrainedModel
 
 from ..leaderboard.record import Failure, Measurement, Record
-from ..registry import models
+from ..registry import models, sites
 from ..registry.compressors.method import compress, noted_warnings
 from ..registry.compressors.outcome import NotCompressed
 from ..registry.compressors.snapshot import DenseSnapshot
@@ -27,6 +27,7 @@ from ..registry.compressors.verify import verify
 from ..registry.errors import Impossible
 from ..registry.saes import build
 from ..registry.saes.build import Built
+from ..registry.sites import Site
 from ..registry.windows import Windows
 from ..tasks.estimate import estimate
 from ..tasks.perplexity import DENSE_CELL
@@ -68,6 +69,8 @@ class _StateRun:
         self._supply = Supply(plan, state, Artifacts(job.cache), job.device)
         self._outcome = _Outcome()
         self._wanted = [cell for cell in state.cells if cell.labels.sae in job.saes]
+        self._places: dict[str, Site] = {}
+        """Where the site of each wanted SAE is in the state, which may have fewer blocks than the dense model."""
         self._environment = environment.describe(job.device) | {
             "seed": plan.suite.seed,
             "command": job.command,
@@ -78,8 +81,9 @@ class _StateRun:
         prepared = [cell for cell in self._state.cells if cell.labels.sae in self._job.prepare]
         with self._failing(self._wanted):
             model = self._compressed()
+            self._locate(model)
             for bos in (True, False):
-                wanted = [cell for cell in self._wanted if cell.prepend_bos == bos]
+                wanted = [cell for cell in self._wanted if cell.prepend_bos == bos and cell.labels.sae in self._places]
                 others = [cell for cell in prepared if cell.prepend_bos == bos and cell not in wanted]
                 if wanted or others or bos in self._job.read:
                     self._measure_all(model, bos, wanted, others)
@@ -107,6 +111,12 @@ class _StateRun:
         self._outcome.compression = realised.to_json()
         return model
 
+    def _locate(self, model: PreTrainedModel) -> None:
+        """Find the SAEs' sites in the state; a cell whose site was taken out ends here."""
+        for cell in self._wanted:
+            with self._failing([cell]):
+                self._places[cell.labels.sae] = sites.locate(model, cell.sae.site)
+
     def _measure_all(
         self, model: PreTrainedModel, bos: bool, wanted: Sequence[CellPlan], others: Sequence[CellPlan]
     ) -> None:
@@ -115,7 +125,7 @@ class _StateRun:
         with tempfile.TemporaryDirectory(prefix="saetransfer-reading-") as name:
             folder = Path(name)
             with self._watch.phase("read"):
-                places = sorted({cell.sae.site for cell in wanted})
+                places = sorted({self._places[cell.labels.sae] for cell in wanted})
                 reading = read(model, text, places, folder, self._progress)
             if self._state.is_dense:
                 self._supply.keep_dense_reading(bos, folder)
@@ -143,7 +153,8 @@ class _StateRun:
         bos = cells[0].prepend_bos
         with self._watch.phase("measure"):
             dense = None if self._state.is_dense else self._supply.dense_reading(bos, text)
-            subjects = [Subject(cell.labels.sae, cell.sae.site, supplied[cell.labels.sae].sae) for cell in cells]
+            names = [cell.labels.sae for cell in cells]
+            subjects = [Subject(name, self._places[name], supplied[name].sae) for name in names]
             counted = measure(model, reading, dense, subjects, self._plan.tasks, self._progress)
         for cell in cells:
             self._report(cell, counted[cell.labels.sae], supplied[cell.labels.sae])

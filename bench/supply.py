@@ -204,12 +204,12 @@ class Supply:
         first = windows.cut(text.documents(role), self.tokenizer, context, prepend_bos)
         if next(first, None) is None:
             raise nothing_to(text, role)
-        in_vain = 0
+        in_vain, site = 0, sites.locate(model, entry.site)
         endless = texts.endless(text, role)
         for part in windows.stream(endless, self.tokenizer, context=context, prepend_bos=prepend_bos):
             for batch in part.batches(max_positions(model)):
                 with torch.inference_mode():
-                    found = sites.read(model, batch.tokens.to(model.device), entry.site)
+                    found = sites.read(model, batch.tokens.to(model.device), site)
                 # A clone made outside inference mode, since training differentiates through what is read here.
                 yield found[batch.valid.to(found.device)].clone()
                 in_vain = 0 if batch.valid.any() else in_vain + 1

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -18,8 +18,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 
-from .errors import RegistryError, unknown
+from .errors import Impossible, RegistryError, unknown
 from .families import blocks_of, family_of
+from .structure import kept_blocks, kept_features
 
 Kind = Literal["resid_pre", "resid_post", "mlp_out", "attn_z"]
 
@@ -52,7 +53,7 @@ class Site:
         return f"blocks.{self.layer}.{_LENS_NAMES[self.kind]}"
 
     def width(self, config: PretrainedConfig) -> int:
-        """Number of channels of the activations at this site."""
+        """Number of channels of the activations at this site, in a model that has all its heads: see `locate`."""
         if self.kind != "attn_z":
             return config.hidden_size
         head_width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
@@ -86,6 +87,32 @@ def parse_site(name: str, config: PretrainedConfig) -> Site:
             f"(0 to {config.num_hidden_layers - 1})."
         )
     return Site(layer, kinds[part])
+
+
+def locate(model: PreTrainedModel, site: Site) -> Site:
+    """Where a site of the dense model is in `model`, which structured compression may have made smaller.
+
+    The residual stream before and after a block that was taken out is the one that passes there now.
+
+    Raises:
+        Impossible: what the site reads is not there any more, or has lost channels.
+    """
+    kept = kept_blocks(model)
+    if site.layer not in kept:
+        if site.kind in ("mlp_out", "attn_z"):
+            raise Impossible(f"Block {site.layer} was taken out of the model, and {site.name} with it.")
+        n_before = sum(index < site.layer for index in kept)
+        return Site(n_before - 1, "resid_post") if n_before > 0 else Site(0, "resid_pre")
+    found = replace(site, layer=kept.index(site.layer))
+    if site.kind == "attn_z":
+        family = family_of(model.config)
+        inputs = kept_features(model, f"{family.blocks}.{found.layer}.{family.attn_z}").inputs
+        if inputs is not None:
+            raise Impossible(
+                f"Heads were taken out of block {site.layer}: {site.name} has {len(inputs)} channels, and an SAE of "
+                f"the dense model reads {site.width(model.config)}."
+            )
+    return found
 
 
 def _hidden(value: Any) -> Tensor:
