@@ -73,6 +73,21 @@ def run(  # noqa: PLR0913 - each argument is an option of the command
     raise typer.Exit(run_command.run(suite, options))
 
 
+@app.command("try")
+def try_(
+    compressor: Annotated[
+        str, typer.Argument(help="FILE.py:FUNCTION, or whatever a suite may name, e.g. wanda-60.", show_default=False)
+    ],
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A parameter of it, e.g. ratio=0.4.")
+    ] = None,
+) -> None:
+    """A compressor on the embedded model, in seconds, offline, beside others that are well known."""
+    from . import try_command
+
+    raise typer.Exit(try_command.run(compressor, tuple(overrides or ())))
+
+
 @app.command("list")
 def list_(
     what: Annotated[Listed | None, typer.Argument(help="What to list; all of it if left out.")] = None,

@@ -49,10 +49,15 @@ class Stopwatch:
         )
 
     def _reset(self) -> None:
-        with suppress(OSError):  # not Linux, or not allowed here: the peak is then that of the process so far
-            Path("/proc/self/clear_refs").write_text(_RESET_PEAK, encoding="ascii")
+        reset_peak_rss()
         if self._cuda:
             torch.cuda.reset_peak_memory_stats()
+
+
+def reset_peak_rss() -> None:
+    """Make the peak begin anew; where the system does not allow it, the peak stays that of the process so far."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text(_RESET_PEAK, encoding="ascii")
 
 
 def peak_rss_bytes() -> int | None:

@@ -50,17 +50,12 @@ def run(name: str, options: RunOptions) -> int:
     planned = _planned(source, options.only)
     folder = options.out or Path("runs") / store.slug(source.suite.name)
     cache = artifacts.default_folder()
-    device = _device(options.device)
+    device = chosen_device(options.device)
     work = todo(planned, folder, cache, device, options.rerun)
     if options.dry_run:
         _show_plan(planned, work, folder, console)
         return 0
-    store.remove_stale_temporaries(folder)
-    artifacts.sweep(cache)
-    slots = options.slots or _slots(planned, device)
-    threads = max(1, (os.cpu_count() or 1) // slots)
-    command = shlex.join(["saetransfer", *sys.argv[1:]])
-    settings = Settings(folder, cache, device, slots, threads, command)
+    settings = prepare(planned, work, folder, cache, device, options.slots)
     try:
         if work.n_cells:
             with view(console, work.n_cells) as shown:
@@ -69,6 +64,17 @@ def run(name: str, options: RunOptions) -> int:
         console.print(f"Interrupted. What is done stays in {folder}; the same command goes on from there.")
         return INTERRUPTED
     return _conclude(planned, work.done, folder, console)
+
+
+def prepare(
+    planned: plan.Plan, work: Todo, folder: Path, cache: Path, device: str, slots: int | None = None
+) -> Settings:
+    """Clear away what killed runs have left, and decide how to run; `slots` where somebody says how many."""
+    store.remove_stale_temporaries(folder)
+    artifacts.sweep(cache)
+    slots = slots or _slots(planned, work, device)
+    threads = max(1, (os.cpu_count() or 1) // slots)
+    return Settings(folder, cache, device, slots, threads, shlex.join(["saetransfer", *sys.argv[1:]]))
 
 
 def _planned(source: suite.SuiteFile, only: str | None) -> plan.Plan:
@@ -99,17 +105,22 @@ def _conclude(planned: plan.Plan, n_before: int, folder: Path, console: Console)
     return CELLS_FAILED if failed else 0
 
 
-def _slots(planned: plan.Plan, device: str) -> int:
+def _slots(planned: plan.Plan, work: Todo, device: str) -> int:
     """States at a time, if nobody says: one a core, as far as half of the free memory carries them; one on a GPU."""
     sizes = [state.model.weights_bytes for state in planned.states]
     if device != "cpu" or None in sizes:
         return 1
     needed = max(_MODELS_HELD * (size or 0) + _OTHERWISE_BYTES for size in sizes)
     fitting = psutil.virtual_memory().available // 2 // needed
-    return max(1, min(fitting, os.cpu_count() or 1, len(planned.states)))
+    return max(1, min(fitting, os.cpu_count() or 1, len({*work.cells, *work.prepare})))
 
 
-def _device(device: str | None) -> str:
+def chosen_device(device: str | None) -> str:
+    """The device to run on: the one asked for, or a GPU where there is one.
+
+    Raises:
+        UsageError: no such device here.
+    """
     if device is None:
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:

@@ -18,6 +18,7 @@ from ..registry.errors import unknown
 from ..registry.mistakes import unknown_key
 from . import yaml_file
 from .errors import UsageError
+from .overrides import apply, covers
 
 Definition = str | dict[str, Any]
 """A name of the registry, or an inline definition."""
@@ -96,15 +97,14 @@ class SuiteFile:
     suite: Suite
     file: Path
     text: str
-
-    @property
-    def folder(self) -> Path:
-        """What relative paths in the suite are relative to."""
-        return self.file.parent
+    folder: Path
+    """What relative paths in the suite are relative to: its own folder, or, for a suite that ships, the user's."""
+    overrides: tuple[str, ...] = ()
+    """`KEY=VALUE`, as applied to what the file holds."""
 
     def mistake(self, place: Place, message: str) -> UsageError:
         """The error for something at that place of the file."""
-        return UsageError(_located(self.file, self.text, place, message))
+        return UsageError(_located(self.file, self.text, self.overrides, place, message))
 
 
 def shipped() -> dict[str, Path]:
@@ -129,12 +129,13 @@ def load(name_or_file: str, overrides: Sequence[str] = ()) -> SuiteFile:
         got = "nothing" if content is None else type(content).__name__
         raise UsageError(f"{file}: a suite is a mapping with the keys {', '.join(Suite.model_fields)}; got {got}.")
     for override in overrides:
-        _set(content, override)
+        apply(content, override)
     try:
         suite = Suite(**{str(key): value for key, value in content.items()})
     except ValidationError as error:
-        raise UsageError("\n".join(_sentences(file, text, error))) from None
-    return SuiteFile(suite, file, text)
+        raise UsageError("\n".join(_sentences(file, text, overrides, error))) from None
+    folder = Path.cwd() if name_or_file in shipped() else file.parent
+    return SuiteFile(suite, file, text, folder, tuple(overrides))
 
 
 def _find(name_or_file: str) -> Path:
@@ -161,38 +162,7 @@ def _parse(file: Path, text: str) -> Any:
         raise UsageError(f"{file}: nested too deeply to be a suite.") from error
 
 
-def _set(content: dict[str, Any], override: str) -> None:
-    key, found, value = override.partition("=")
-    if not found or not key:
-        raise UsageError(f"--set takes KEY=VALUE, for example --set data.tokens=4096; got '{override}'.")
-    *parents, last = key.split(".")
-    target: Any = content
-    for part in parents:
-        target = _step(target, part, override)
-    try:
-        parsed = yaml_file.parse(value)
-    except yaml.YAMLError as error:
-        raise UsageError(f"--set {override}: the value is no YAML.") from error
-    if isinstance(target, list):
-        _step(target, last, override)
-        target[int(last)] = parsed
-    elif isinstance(target, dict):
-        target[last] = parsed
-    else:
-        raise UsageError(f"--set {override}: '{last}' is no part of {target!r}.")
-
-
-def _step(target: Any, part: str, override: str) -> Any:
-    if isinstance(target, dict):
-        return target.setdefault(part, {})
-    if isinstance(target, list):
-        if part.isascii() and part.isdecimal() and int(part) < len(target):
-            return target[int(part)]
-        raise UsageError(f"--set {override}: '{part}' is no position in a list of {len(target)} (counted from 0).")
-    raise UsageError(f"--set {override}: there is nothing below {target!r} that '{part}' could name.")
-
-
-def _sentences(file: Path, text: str, error: ValidationError) -> Iterator[str]:
+def _sentences(file: Path, text: str, overrides: Sequence[str], error: ValidationError) -> Iterator[str]:
     """One located sentence a mistake; of a union's alternatives, only the first says what is wrong."""
     seen: set[Place] = set()
     for detail in error.errors():
@@ -200,7 +170,7 @@ def _sentences(file: Path, text: str, error: ValidationError) -> Iterator[str]:
         if place in seen:
             continue
         seen.add(place)
-        yield _located(file, text, place, _sentence(detail, place))
+        yield _located(file, text, overrides, place, _sentence(detail, place))
 
 
 def _sentence(detail: Any, place: Place) -> str:
@@ -227,8 +197,13 @@ def _section_at(place: Place) -> type[BaseModel]:
     return sections.get(place, Suite)
 
 
-def _located(file: Path, text: str, place: Place, message: str) -> str:
-    """`file:line (key): message`; the line is that of the deepest part of the place that the file has."""
+def _located(file: Path, text: str, overrides: Sequence[str], place: Place, message: str) -> str:
+    """`file:line (key): message`; the line is that of the deepest part of the place that the file has.
+
+    What `--set` has put there is named instead of the file.
+    """
     name = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).lstrip(".")
+    override = next((override for override in reversed(overrides) if covers(override, place)), None)
     line = yaml_file.line_of(text, place)
-    return f"{file}{f':{line}' if line else ''}{f' ({name})' if name else ''}: {message}"
+    where = f"{file}{f':{line}' if line else ''}" if override is None else f"--set {override}"
+    return f"{where}{f' ({name})' if name else ''}: {message}"

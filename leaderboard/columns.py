@@ -13,6 +13,8 @@ from .record import Record
 GAP = "perplexity.transfer_gap"
 """The primary metric: what sorts a section and where the best stands out."""
 L0 = "reconstruction.l0"
+INCREASE = "perplexity.ce_model_increase"
+VARIANCE = "reconstruction.explained_variance"
 
 
 class Definition(NamedTuple):
@@ -63,6 +65,22 @@ def _size(kind: str) -> Callable[[Record], str]:
     return show
 
 
+def _fact(name: str, show: Callable[[float], str]) -> Callable[[Record], str]:
+    """What verification measured on the weights."""
+
+    def shown(record: Record) -> str:
+        value = _number(record.compression, name)
+        return NO_VALUE if value is None else show(value)
+
+    return shown
+
+
+def _relative_size(record: Record) -> str:
+    sizes = (record.compression or {}).get("bytes")
+    size_bytes, dense_bytes = _number(sizes, "theoretical"), _number(sizes, "dense")
+    return share(size_bytes / dense_bytes) if size_bytes is not None and dense_bytes else NO_VALUE
+
+
 def _number(facts: Any, key: str) -> float | None:
     """A number from a part of a record whose fields are open."""
     value = facts.get(key) if isinstance(facts, Mapping) else None
@@ -74,14 +92,34 @@ def _number(facts: Any, key: str) -> float | None:
 COLUMNS = (
     Column("compression", 4, _compression),
     _metric(GAP, "transfer gap", 1),
-    _metric("perplexity.ce_model_increase", "model CE increase", 3),
+    _metric(INCREASE, "model CE increase", 3),
     _metric("perplexity.ce_splice_increase", "splice CE increase", 3),
     _metric("perplexity.loss_recovered_zero", "loss recovered", 5),
-    _metric("reconstruction.explained_variance", "explained variance", 2),
+    _metric(VARIANCE, "explained variance", 2),
     _metric(L0, "L0", 2),
     Column("size", 4, _size("theoretical")),
     Column("size held", 6, _size("actual")),
 )
+OF_STATES = (
+    Column("zeros", 1, _fact("sparsity", share)),
+    Column("bits", 1, _fact("effective_bits", "{:.3g}".format)),
+    Column("size", 1, _relative_size),
+    Column("weight error", 1, _fact("weight_error", "{:.3f}".format)),
+    Column("output error", 1, _fact("output_error", "{:.3f}".format)),
+    _metric(INCREASE, "model CE increase", 1),
+    _metric(VARIANCE, "explained variance", 1),
+    _metric(GAP, "transfer gap", 1),
+    _metric(L0, "L0", 1),
+)
+"""What compressors are compared by: the weights, the model, and the features of one SAE."""
+MEANINGS_OF_STATES = {
+    "zeros": "share of exact zeros among the weights of the blocks' linear layers",
+    "bits": "effective bits for each of these weights, scales and masks counted",
+    "size": "bytes of the model's weights in the smallest layout that holds them, as a share of the dense model's",
+    "weight error": "norm of the change of these weights, relative to their norm",
+    "output error": "the same for the outputs of these layers on calibration text",
+}
+"""Meanings of those that are no metrics."""
 TASKS = tuple(sorted({column.metric.split(".")[0] for column in COLUMNS if column.metric}))
 """Tasks whose versions and parameters must agree within a table."""
 EXPLANATIONS = {

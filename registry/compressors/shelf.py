@@ -6,6 +6,7 @@ A definition is the name of a card (`wanda-50`), of an earlier compressor of the
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import importlib.util
 import inspect
@@ -231,9 +232,9 @@ def _from_file(text: str, folder: Path) -> Method:
         raise RegistryError(f"'{text}' names no function: write `{text.rstrip(':')}:NAME`.")
     file = folder / path
     if not file.is_file():
-        raise RegistryError(
-            f"There is no file '{path}' in {folder.resolve()}: relative paths start at the suite's folder."
-        )
+        close = difflib.get_close_matches(path, [other.name for other in folder.glob("*.py")], n=1)
+        guess = f" Did you mean '{close[0]}'?" if close else ""
+        raise RegistryError(f"There is no file '{path}' in {folder.resolve()}, where relative paths start.{guess}")
     module = _import(file, path)
     function = vars(module).get(name)
     if not inspect.isfunction(function):
