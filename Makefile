@@ -1,8 +1,9 @@
 # Everything runs in .venv, which is made once and again when what it is made of changes.
 #
-#   make demo    the embedded benchmark, offline, with its leaderboard
-#   make test    the tests (`make test PYTEST_ARGS="-m slow"` for the slow ones)
-#   make check   format, lint and types
+#   make demo       the embedded benchmark, offline, with its leaderboard
+#   make test       the tests (`make test PYTEST_ARGS="-m slow"` for the slow ones)
+#   make check      format, lint and types
+#   make benchmark  what compressing costs on this machine, into BENCHMARKS.md
 #
 # Another interpreter: make demo PYTHON=python3.12
 
@@ -12,7 +13,7 @@ PYTEST_ARGS ?=
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet -c constraints.txt
 
-.PHONY: demo test check clean
+.PHONY: demo test check benchmark clean
 
 demo: .venv/.installed
 	$(BIN)/saetransfer run demo --out runs/demo
@@ -25,6 +26,9 @@ check: .venv/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
+
+benchmark: .venv/.installed
+	$(BIN)/python -m saetransfer.bench.benchmark --out BENCHMARKS.md
 
 clean:
 	rm -rf .venv build dist *.egg-info

@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 
 import yaml
 from rich.table import Table
+from rich.text import Text
 
 from ..registry import models, texts
 from ..registry.compressors import shelf
 from ..registry.saes import cards as sae_cards
 from ..tasks import shelf as tasks
-from . import suite
+from . import compressor_list, suite
 from .console import console
 
 Row = tuple[str, ...]
@@ -21,23 +22,24 @@ def show(kinds: Sequence[str]) -> None:
     """Print the lists of those kinds."""
     out = console()
     for kind in kinds:
-        head, rows = _LISTS[kind]
-        table = Table(*head, box=None, pad_edge=False, title=kind if len(kinds) > 1 else None, title_justify="left")
-        for row in rows():
-            table.add_row(*row)
-        out.print(table, highlight=False)
+        title = kind if len(kinds) > 1 else None
+        if kind == "compressors":
+            out.print(*([Text(title, style="italic")] if title else []), compressor_list.render(shelf.listings()))
+        else:
+            out.print(_table(title, *_LISTS[kind]), highlight=False)
+
+
+def _table(title: str | None, head: Row, rows: Callable[[], Iterator[Row]]) -> Table:
+    table = Table(*head, box=None, pad_edge=False, title=title, title_justify="left")
+    for row in rows():
+        table.add_row(*row)
+    return table
 
 
 def _models() -> Iterator[Row]:
     yield "microworld", "ships with saetransfer", "the embedded model: small, offline, its truth known"
     for name, card in models.cards().items():
         yield name, f"{card.hub} ({card.dtype})", card.summary
-
-
-def _compressors() -> Iterator[Row]:
-    for entry in shelf.listings():
-        calibration = "calibration" if entry.needs_calibration else "-"
-        yield entry.name, entry.tier or "-", calibration, entry.missing or "yes", entry.summary
 
 
 def _saes() -> Iterator[Row]:
@@ -70,7 +72,6 @@ def _suites() -> Iterator[Row]:
 
 _LISTS: dict[str, tuple[Row, Callable[[], Iterator[Row]]]] = {
     "models": (("name", "where", "what"), _models),
-    "compressors": (("name", "tier", "needs", "runs here", "what"), _compressors),
     "saes": (("name", "model", "what"), _saes),
     "texts": (("name", "where", "what"), _texts),
     "tasks": (("name", "version", "what"), _tasks),

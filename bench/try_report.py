@@ -1,4 +1,4 @@
-"""What `saetransfer try` prints: the compressor in a table beside others, the verdict or the reason, lines for a suite."""
+"""What `saetransfer try` prints: a table of the compressor and others, a verdict or a reason, lines for a suite."""
 
 from __future__ import annotations
 

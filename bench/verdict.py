@@ -13,6 +13,7 @@ from ..leaderboard.figures import figure, share
 from ..leaderboard.record import Measurement, Record
 
 Order = Literal["more", "less", "unclear"]
+_SAID: dict[Order, str] = {"less": "less than", "more": "more than", "unclear": "not told apart from"}
 
 
 def sentences(own: Record, others: Sequence[Record]) -> Iterator[str]:
@@ -42,14 +43,10 @@ def _cost(own: Record, rivals: Sequence[Record]) -> str:
     ours = own.metrics.get(INCREASE)
     if ours is None or ours.value is None:
         return f"What {own.labels.compressor} costs the model has no figure: {ours.reason if ours else 'not measured'}."
-    found: dict[Order, list[Record]] = {"more": [], "less": [], "unclear": []}
+    found: dict[Order, list[Record]] = {"less": [], "more": [], "unclear": []}
     for rival in rivals:
         found[order(ours, rival.metrics.get(INCREASE))].append(rival)
-    parts = [
-        f"{said} {_listed(found[key])}"
-        for key, said in (("less", "less than"), ("more", "more than"), ("unclear", "not told apart from"))
-        if found[key]
-    ]
+    parts = [f"{_SAID[key]} {_listed(rivals)}" for key, rivals in found.items() if rivals]
     comparison = f": {'; '.join(parts)}" if parts else ""
     return f"{own.labels.compressor} costs the model {figure(ours)} nats at {_size(own)} of its size{comparison}."
 

@@ -105,6 +105,7 @@ class Listing:
     """A line of `saetransfer list compressors`."""
 
     name: str
+    method: str
     tier: Tier | None
     """None where a plug-in cannot be loaded."""
     needs_calibration: bool | None
@@ -129,17 +130,17 @@ def listings() -> Iterator[Listing]:
     for card in cards().values():
         method = METHODS.get(card.method)
         needed = method.reads_calibration(dict(card.params))
-        yield Listing(card.name, method.tier, needed, card.summary, method.missing())
+        yield Listing(card.name, method.name, method.tier, needed, card.summary, method.missing())
     for name in METHODS:
         if name in cards():
             continue
         try:
             method = METHODS.get(name)
         except RegistryError as error:
-            yield Listing(name, None, None, "plug-in that does not load", str(error))
+            yield Listing(name, name, None, None, "plug-in that does not load", str(error))
             continue
         usage = f"{method.summary} (`{{name: ..., method: {name}, ...}}`)"
-        yield Listing(name, method.tier, method.reads_calibration({}), usage, method.missing())
+        yield Listing(name, method.name, method.tier, method.reads_calibration({}), usage, method.missing())
 
 
 def resolve(definition: object, folder: Path, named: Mapping[str, Compressor]) -> Compressor:
