@@ -10,6 +10,7 @@ The mark is reset when the model is there, so that making it does not count.
 from __future__ import annotations
 
 import multiprocessing
+import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -73,6 +74,8 @@ class Cost:
 
 def main(out: Annotated[Path, typer.Option(help="Markdown file to write.")] = Path("BENCHMARKS.md")) -> None:
     """Measure what compressing costs on this machine."""
+    # As in the workers of a run: threads that wait by spinning hold up whatever else the machine does.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     console = Console()
     costs = []
     for case in CASES:
@@ -126,7 +129,7 @@ def page(cases: Sequence[Case], costs: Sequence[Cost]) -> str:
             "# Benchmarks",
             "Made by `make benchmark`. Models have GPT-2's architecture with random weights in float32, calibration "
             "is random tokens: what is measured is cost. Peak memory is the growth of the process's resident memory "
-            "over what it was before the model was made, the model included; weights are counted in bytes, tied ones once.",
+            "over what it was before the model was made, the model included.",
             f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_bytes'] / 2**30:.0f} GiB of memory, "
             f"{machine['system']}; {_THREADS} threads; Python {machine['python']}, torch {packages['torch']}, "
             f"transformers {packages['transformers']}.",

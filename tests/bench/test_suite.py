@@ -179,3 +179,34 @@ def test_overrides_reach_every_part(world: Path) -> None:
     file = write_suite(world)
     changed = suite.load(str(file), ["data.tokens=50", "saes.1.name=noise", "data.calibration.sequences=3"]).suite
     assert (changed.data.tokens, changed.saes[1]["name"], changed.data.calibration.sequences) == (50, "noise", 3)  # type: ignore[index]
+
+
+def test_paths_set_on_a_shipped_suite_start_where_the_user_stands(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(world)
+    overrides = [
+        "models=[{name: toy, path: model}]",
+        "saes=[{name: frozen, source: pretrained, path: sae}, {name: random, source: random, like: frozen}]",
+        "data={text: {path: stories.txt}, context: 24}",
+    ]
+    planned = plan.make(suite.load("compressors", overrides))
+    assert {cell.labels.model for cell in planned.cells} == {"toy"}
+    assert {cell.labels.sae for cell in planned.cells} == {"frozen", "random"}
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("models=[{name: toy, path: modle}]", "(models[0]): Model 'toy': there is no folder"),
+        ("compressors.1=wnada-50", "(compressors[1]): Unknown compressor 'wnada-50'"),
+        ("data.tokens=few", "(data.tokens): "),
+    ],
+)
+def test_a_mistake_that_was_set_names_the_option_and_no_line_of_the_file(world: Path, override: str, said: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        plan.make(suite.load(str(write_suite(world)), [override]))
+    assert str(raised.value).startswith(f"--set {override} {said}")
+
+
+def test_other_mistakes_still_name_their_line(world: Path) -> None:
+    with pytest.raises(UsageError, match=r"suite\.yaml:\d+ \(compressors\[0\]\)"):
+        plan.make(suite.load(str(write_suite(world, compressors=["wnada-50", "rtn-4"])), ["compressors.1=rtn-3"]))
