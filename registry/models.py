@@ -122,12 +122,12 @@ def _from_folder(definition: ModelDefinition, folder: Path) -> Model:
             f"Model '{definition.name}': {folder} holds no tokenizer ({', '.join(_VOCABULARIES)}). Save the model's "
             "own with tokenizer.save_pretrained(FOLDER)."
         )
-    _check_weights(definition, folder, weights)
+    check_weights(f"Model '{definition.name}'", folder, weights)
     config = _config(definition, str(folder))
     identity = {
         "weights": fingerprint(weights),
         "tokenizer": fingerprint(tokenizer),
-        "config": _config_hash(folder / "config.json"),
+        "config": config_hash(folder / "config.json"),
         "dtype": definition.dtype,
     }
     size = sum(part.stat().st_size for part in weights)
@@ -136,21 +136,23 @@ def _from_folder(definition: ModelDefinition, folder: Path) -> Model:
     )
 
 
-def _check_weights(definition: ModelDefinition, folder: Path, weights: Sequence[Path]) -> None:
-    """Refuse files that are cut off or missing, by their headers alone."""
+def check_weights(whose: str, folder: Path, weights: Sequence[Path]) -> None:
+    """Refuse files that are cut off or missing, by their headers alone.
+
+    Raises:
+        RegistryError: a file that is not whole, or one that the index names and that is not there.
+    """
     for file in weights:
         try:
             with safe_open(file, framework="numpy") as opened:
                 opened.keys()
         except (SafetensorError, OSError) as error:
-            raise RegistryError(f"Model '{definition.name}': {file} is no whole safetensors file: {error}.") from error
+            raise RegistryError(f"{whose}: {file} is no whole safetensors file: {error}.") from error
     index = folder / "model.safetensors.index.json"
     if index.is_file():
         named = {Path(part).name for part in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()}
         if absent := sorted(named - {file.name for file in weights}):
-            raise RegistryError(
-                f"Model '{definition.name}': {folder} lacks {', '.join(absent)}, which its index names."
-            )
+            raise RegistryError(f"{whose}: {folder} lacks {', '.join(absent)}, which its index names.")
 
 
 def _from_hub(definition: ModelDefinition) -> Model:
@@ -166,18 +168,20 @@ def _config(definition: ModelDefinition, location: str) -> PretrainedConfig:
     try:
         config = AutoConfig.from_pretrained(location, revision=revision, trust_remote_code=definition.trust_remote_code)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RegistryError(f"Model '{definition.name}': no configuration from {location}: {_first(error)}") from error
+        raise RegistryError(
+            f"Model '{definition.name}': no configuration from {location}: {first_line(error)}"
+        ) from error
     family_of(config)
     return config
 
 
-def _first(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     """The first line of a library's message: the rest is advice for other situations."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 @cache
-def _config_hash(path: Path) -> str:
+def config_hash(path: Path) -> str:
     """Hash of what a configuration says about the model, whatever wrote it and from where."""
     content = json.loads(path.read_text(encoding="utf-8"))
     for key in ("transformers_version", "_name_or_path", "dtype", "torch_dtype"):
@@ -204,7 +208,7 @@ def load(model: Model, device: str = "cpu") -> PreTrainedModel:
             output_loading_info=True,
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise RegistryError(f"Model '{model.name}' does not load from {model.location}: {_first(error)}") from error
+        raise RegistryError(f"Model '{model.name}' does not load from {model.location}: {first_line(error)}") from error
     absent = sorted({*report["missing_keys"], *(str(key) for key in report["mismatched_keys"])})
     if absent:
         raise RegistryError(
@@ -227,7 +231,7 @@ def load_tokenizer(model: Model) -> PreTrainedTokenizerBase:
             model.location, revision=model.revision, trust_remote_code=model.trust_remote_code
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RegistryError(f"Model '{model.name}': no tokenizer from {model.location}: {_first(error)}") from error
+        raise RegistryError(f"Model '{model.name}': no tokenizer from {model.location}: {first_line(error)}") from error
     largest = max(tokenizer.get_vocab().values(), default=-1)
     if largest < 0 or largest >= model.config.vocab_size:
         raise RegistryError(

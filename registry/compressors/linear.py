@@ -26,6 +26,7 @@ from ..families import blocks_of, family_of
 Storage = Literal["linear", "conv1d", "int8", "4bit", "tensor", "opaque"]
 """Who holds the weight: `nn.Linear`, `Conv1D`, bitsandbytes (8 or 4 bits), a tensor that is more than its numbers
 (torchao; 2:4 sparse), or a module of a make that is not known here."""
+_PACKED = "_saetransfer_packed_bytes"
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +106,12 @@ class LinearLayer:
         """Bits in which one weight is stored, scales not counted; where zeros are left out, one of the others."""
         if self.storage == "tensor" and isinstance(self.module.weight, SparseSemiStructuredTensor):
             return 8 * self.module.weight.element_size()
-        return 8 * (self.stored_bytes - self.overhead_bytes) / math.prod(self.shape)
+        return 8 * (self.packed_bytes - self.overhead_bytes) / math.prod(self.shape)
+
+    @property
+    def packed_bytes(self) -> int:
+        """Bytes of the weight with its scales where it came from: fewer than are stored where that was unpacked."""
+        return getattr(self.module, _PACKED, self.stored_bytes)
 
     @property
     def quantisation_tensors(self) -> list[Tensor]:
@@ -154,6 +160,11 @@ def layer_at(model: PreTrainedModel, name: str, in_features: int | None = None) 
     except (RuntimeError, TypeError, AttributeError, IndexError, NotImplementedError, ValueError):
         return None
     return LinearLayer(name, module, "opaque", (out_features, in_features))
+
+
+def note_packed_bytes(module: nn.Module, n_bytes: int) -> None:
+    """Note how many bytes a checkpoint has for a layer that was unpacked on loading."""
+    setattr(module, _PACKED, n_bytes)
 
 
 def stored_nbytes(tensor: Tensor) -> int:

@@ -25,6 +25,8 @@ from transformers import PreTrainedModel
 from ..calibration import Calibration
 from ..catalog import Catalog
 from ..errors import RegistryError, unknown
+from .external.checkpoint import CHECKPOINT
+from .external.command import COMMAND
 from .kernels.bitsandbytes import BNB_FP4, BNB_INT8, BNB_NF4
 from .kernels.semi_structured import SEMI_STRUCTURED
 from .kernels.torchao import TORCHAO_FLOAT8, TORCHAO_INT4, TORCHAO_INT8, TORCHAO_INTX
@@ -80,7 +82,8 @@ _BITSANDBYTES = (BNB_INT8, BNB_NF4, BNB_FP4)
 _TORCHAO = (TORCHAO_INT8, TORCHAO_INT4, TORCHAO_INTX, TORCHAO_FLOAT8)
 _STRUCTURED = (HEADS, NEURONS, DROP_BLOCKS)
 _KERNELS = (*_BITSANDBYTES, *_TORCHAO, SEMI_STRUCTURED)
-for _built_in in (DENSE, *_PRUNING, *_ROUNDING, *_LOW_RANK, *_STRUCTURED, *_KERNELS):
+_EXTERNAL = (CHECKPOINT, COMMAND)
+for _built_in in (DENSE, *_PRUNING, *_ROUNDING, *_LOW_RANK, *_STRUCTURED, *_KERNELS, *_EXTERNAL):
     METHODS.register(_built_in.name, _built_in, "saetransfer")
 
 
@@ -217,8 +220,9 @@ def _method(text: object, folder: Path) -> Method:
     if text.lower() in _AUTO_GPTQ:
         raise RegistryError(
             f"'{text}' cannot be used: auto-gptq is end-of-life (last release 0.7.1 of March 2024) and does not import "
-            "beside transformers 5. GPTQ checkpoints load through its successor gptqmodel, in an environment of "
-            "its own; without it, `rtn-4` and `bnb-nf4` are the 4-bit compressors here."
+            "beside transformers 5. The algorithm is built in as `gptq-4`; checkpoints in its format load with "
+            "`method: checkpoint`, through its successor gptqmodel; and `method: command` runs the library itself in "
+            "an environment of its own (recipe in registry/compressors/external/README.md)."
         )
     return _from_file(text, folder) if _is_path(text) else METHODS.get(text)
 

@@ -136,6 +136,26 @@ def _4bit(layer: LinearLayer, kind: Literal["nf4", "fp4"], double_quant: bool) -
     return module
 
 
+def settle(model: PreTrainedModel) -> None:
+    """Make modules of the library that were loaded from elsewhere behave like those that are made here.
+
+    Raises:
+        Impossible: as `bnb_nf4` on a CPU.
+    """
+    for layer in linear_layers(model):
+        if layer.storage == "int8":
+            layer.module.register_forward_pre_hook(_hush)
+            layer.module.register_forward_hook(_unhush, always_call=True)
+        elif layer.storage == "4bit":
+            layer.module.support_avx512bf16_for_cpu = False
+            block = layer.module.weight.quant_state.blocksize
+            if layer.shape[1] % block and layer.module.weight.is_cpu:
+                raise Impossible(
+                    f"On a CPU, bitsandbytes dequantises 4-bit weights wrongly where {block} does not divide the "
+                    f"inputs of a layer: {layer.name} has {layer.shape[1]}. Run this on CUDA."
+                )
+
+
 def _rows(layer: LinearLayer) -> Tensor:
     """The weight as the library wants it: `[out, in]`, contiguous, its own memory."""
     return layer.weight.clone(memory_format=torch.contiguous_format)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import copy
 import json
+import sys
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -24,6 +27,7 @@ from tests.registry.compressors.common import (
     wide_toy,
     with_library,
 )
+from tests.registry.compressors.external.common import HALVE, pruned_checkpoint
 from tests.toys import toy_tokens
 
 # Each method at one strength; a method that is registered and not named here fails `test_every_method_is_tried`.
@@ -51,9 +55,33 @@ TRIED = {
     "torchao-intx": "torchao-intx-4-g32",
     "torchao-float8": "torchao-float8",
     "semi-structured": "semi-structured",
+    "checkpoint": "checkpoint",
+    "command": "command",
 }
 ONLY_ON_CUDA = ("torchao-int4", "semi-structured")
 CHANGING = [with_library(name) for method, name in TRIED.items() if method not in ("dense", *ONLY_ON_CUDA)]
+
+Define = Callable[..., str | dict[str, Any]]
+
+
+@pytest.fixture(scope="session")
+def define(tmp_path_factory: pytest.TempPathFactory) -> Define:
+    """What a suite writes for a name of `CHANGING`: the two external methods need files, made once for each family."""
+    folder = tmp_path_factory.mktemp("external")
+
+    def definition(name: str, family: str, dtype: torch.dtype = torch.float32) -> str | dict[str, Any]:
+        if name == "command":
+            (folder / "halve.py").write_text(HALVE)
+            line = [sys.executable, str(folder / "halve.py"), "{model}", "{out}"]
+            return {"name": name, "method": name, "command": line}
+        if name == "checkpoint":
+            made = folder / f"{family}-{dtype}"
+            if not made.exists():
+                pruned_checkpoint(wide_toy(family, dtype), made)
+            return {"name": name, "method": name, "path": str(made)}
+        return name
+
+    return definition
 
 
 def test_every_method_is_tried() -> None:
@@ -63,10 +91,12 @@ def test_every_method_is_tried() -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("name", CHANGING)
-def test_a_compressor_reaches_every_matrix_and_keeps_its_promise(name: str, family: str, dtype: torch.dtype) -> None:
+def test_a_compressor_reaches_every_matrix_and_keeps_its_promise(
+    name: str, family: str, dtype: torch.dtype, define: Define
+) -> None:
     model = wide_toy(family, dtype)
     before, rest = weights(model), {key: value.clone() for key, value in rest_of(model)}
-    result, realised = verified(model, compressor(name))
+    result, realised = verified(model, compressor(define(name, family, dtype)))
     assert realised.verified
     assert realised.target_matrices == len(before)
     if compressor(name).tier == "structured":
@@ -91,9 +121,9 @@ def test_a_compressor_reaches_every_matrix_and_keeps_its_promise(name: str, fami
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("name", CHANGING)
-def test_a_compressor_is_deterministic(name: str, family: str) -> None:
-    model = wide_toy(family)
-    first, second = compressed(model, name), compressed(model, name)
+def test_a_compressor_is_deterministic(name: str, family: str, define: Define) -> None:
+    model, chosen = wide_toy(family), define(name, family)
+    first, second = compressed(model, chosen), compressed(model, chosen)
     again = weights(second)
     assert all(torch.equal(value, again[key]) for key, value in weights(first).items())
     with torch.no_grad():
@@ -106,6 +136,10 @@ def test_a_window_of_one_token_is_enough_calibration(name: str) -> None:
     with noted_warnings():
         compress(model, compressor(name), Calibration([torch.tensor([0])]))
     assert model(toy_tokens()).logits.isfinite().all()
+def test_a_window_of_one_token_is_enough_calibration(name: str, define: Define) -> None:
+    chosen = compressor(define(name, "llama"))
+    result = compress(wide_toy("llama"), chosen, Calibration([torch.tensor([0])]))
+    assert result(toy_tokens()).logits.isfinite().all()
 
 
 @pytest.mark.parametrize("name", [with_library(name) for name in ONLY_ON_CUDA])
