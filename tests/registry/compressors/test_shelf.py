@@ -164,6 +164,8 @@ def test_a_mistake_is_answered_with_what_is_allowed(definition: Any, expected: s
 def test_auto_gptq_is_refused_with_what_to_use_instead(name: Any, folder: Path) -> None:
     assert "end-of-life" in message(name, folder)
     assert "gptqmodel" in message(name, folder)
+    assert "`gptq-4`" in message(name, folder)
+    assert "`method: command`" in message(name, folder)
 
 
 def test_two_files_of_one_name_do_not_get_in_each_others_way(folder: Path) -> None:

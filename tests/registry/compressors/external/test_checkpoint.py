@@ -7,13 +7,16 @@ import importlib.util
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import huggingface_hub
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
 
+from saetransfer.registry.compressors.external import source
 from saetransfer.registry.compressors.linear import linear_layers
 from saetransfer.registry.compressors.method import compress
 from saetransfer.registry.compressors.outcome import NotCompressed
@@ -357,6 +360,39 @@ def test_the_identity_is_what_is_held_and_not_where(tmp_path: Path) -> None:
     assert identities[0] == identities[1] != identities[2]
     assert str(tmp_path) not in json.dumps(identities)
     assert compressor(definition("first"), tmp_path).identity == identities[0]
+
+
+def test_a_checkpoint_of_the_hub_is_pinned_to_its_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = copy.deepcopy(wide_toy("llama").config)
+    config._commit_hash = "c0ffee"
+    asked: list[Any] = []
+    monkeypatch.setattr(
+        source.AutoConfig, "from_pretrained", lambda *given, **more: (asked.append((given, more)), config)[1]
+    )
+    chosen = compressor({"name": "made", "method": "checkpoint", "hub": "some/model"})
+    assert chosen.identity[0]["params"] == {"hub": "some/model", "revision": "c0ffee", "gguf": None}
+    assert chosen.steps[0].params["revision"] == "c0ffee"
+    assert asked == [(("some/model",), {"revision": "main", "trust_remote_code": False})]
+
+
+def test_a_gguf_file_of_the_hub_must_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = SimpleNamespace(
+        sha="c0ffee", siblings=[SimpleNamespace(rfilename=name) for name in ("README.md", "q8.gguf")]
+    )
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda *given, **more: held)
+    chosen = {"name": "made", "method": "checkpoint", "hub": "some/model"}
+    assert compressor({**chosen, "gguf": "q8.gguf"}).steps[0].params["revision"] == "c0ffee"
+    with pytest.raises(RegistryError, match="holds no file 'q4.gguf'. Its GGUF files: q8.gguf"):
+        compressor({**chosen, "gguf": "q4.gguf"})
+
+
+def test_a_repository_that_is_not_there_is_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(*given: Any, **more: Any) -> None:
+        raise OSError("some/model is not a valid model identifier")
+
+    monkeypatch.setattr(source.AutoConfig, "from_pretrained", absent)
+    with pytest.raises(RegistryError, match="some/model: no configuration: some/model is not a valid"):
+        compressor({"name": "made", "method": "checkpoint", "hub": "some/model"})
 
 
 def test_the_dense_model_gives_its_memory_back_before_the_checkpoint_is_read(pruned: Path) -> None:

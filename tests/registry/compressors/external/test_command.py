@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib.util
 import json
 import signal
 import subprocess
@@ -19,7 +20,7 @@ from transformers import AutoModelForCausalLM
 from saetransfer.registry.calibration import Calibration
 from saetransfer.registry.compressors.external.process import CommandFailed
 from saetransfer.registry.compressors.method import compress
-from saetransfer.registry.errors import RegistryError
+from saetransfer.registry.errors import Impossible, RegistryError
 from tests.registry.compressors.common import FAMILIES, calibration, compressor, verified, weights, wide_toy
 from tests.registry.compressors.external.common import HALVE, calibration_with_text, prune_half
 
@@ -127,6 +128,22 @@ def test_what_goes_wrong_is_told_with_the_last_lines(text: str, message: str, fo
     with pytest.raises(CommandFailed, match=message):
         run(folder, script(folder, text))
     assert not any((folder / "scratch").iterdir())
+
+
+def test_a_result_that_only_a_missing_library_reads_is_impossible(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *rest: None if name == "gptqmodel" else find_spec(name, *rest)
+    )
+    packed = HALVE + (
+        'settings = json.loads((out / "config.json").read_text())\n'
+        'settings["quantization_config"] = {"quant_method": "gptq", "bits": 4}\n'
+        '(out / "config.json").write_text(json.dumps(settings))'
+    )
+    with pytest.raises(Impossible, match="pip install gptqmodel optimum"):
+        run(folder, script(folder, packed))
 
 
 def test_a_missing_program_is_told(folder: Path) -> None:
