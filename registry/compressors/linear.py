@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -20,7 +21,7 @@ from torch.sparse import SparseSemiStructuredTensor
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from ..errors import RegistryError
+from ..errors import Impossible, RegistryError
 from ..families import blocks_of, family_of
 
 Storage = Literal["linear", "conv1d", "int8", "4bit", "tensor", "opaque"]
@@ -160,6 +161,20 @@ def layer_at(model: PreTrainedModel, name: str, in_features: int | None = None) 
     except (RuntimeError, TypeError, AttributeError, IndexError, NotImplementedError, ValueError):
         return None
     return LinearLayer(name, module, "opaque", (out_features, in_features))
+
+
+def refuse_odd_groups(layers: Sequence[LinearLayer], group_size: int | None) -> None:
+    """Say where groups of consecutive inputs cannot be had.
+
+    Raises:
+        Impossible: a group size that does not divide the number of inputs of some layer.
+    """
+    odd = [layer for layer in layers if group_size is not None and layer.shape[1] % group_size]
+    if odd:
+        raise Impossible(
+            f"Group size {group_size} does not divide the inputs of {len(odd)} layers, as {odd[0].name} "
+            f"({odd[0].shape[1]} inputs)."
+        )
 
 
 def note_packed_bytes(module: nn.Module, n_bytes: int) -> None:

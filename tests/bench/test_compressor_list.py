@@ -30,7 +30,7 @@ def test_every_compressor_is_listed_once_below_its_method(width: int) -> None:
     lines = output.splitlines()
     for listing in listings():
         (index,) = (i for i, line in enumerate(lines) if line.startswith(f"  {listing.name} "))
-        heading = next(line for line in reversed(lines[:index]) if line and line[0] != " ")
+        heading = next(line for line in reversed(lines[:index]) if " · " in line and line[0] != " ")
         assert heading.startswith(f"{listing.method} · {listing.tier} · ")
         assert ("needs calibration" in heading) == listing.needs_calibration
     assert max(map(len, lines)) <= width

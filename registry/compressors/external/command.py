@@ -87,7 +87,7 @@ def command(
 
 def _refuse_unsaveable(model: PreTrainedModel) -> None:
     for layer in linear_layers(model):
-        kept = kept_features(layer.module)
+        kept = kept_features(model, layer.name)
         what = None
         if layer.storage not in ("linear", "conv1d"):
             what = f"the storage of a library ({type(layer.module).__name__})"

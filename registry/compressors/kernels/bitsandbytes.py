@@ -27,7 +27,7 @@ from transformers import PreTrainedModel
 
 from ...calibration import Calibration
 from ...errors import Impossible
-from ..linear import LinearLayer
+from ..linear import LinearLayer, linear_layers
 from ..method import Method
 from ..promise import Promise
 from .layers import dense_layers

@@ -33,20 +33,6 @@ def dense_layers(model: PreTrainedModel) -> list[LinearLayer]:
     return layers
 
 
-def refuse_odd_groups(layers: Sequence[LinearLayer], group_size: int | None) -> None:
-    """Say where groups of consecutive inputs cannot be had.
-
-    Raises:
-        Impossible: the group size does not divide the inputs of some layer.
-    """
-    odd = [layer for layer in layers if group_size is not None and layer.shape[1] % group_size]
-    if odd:
-        raise Impossible(
-            f"Group size {group_size} does not divide the inputs of {len(odd)} layers, as {odd[0].name} "
-            f"({odd[0].shape[1]} inputs)."
-        )
-
-
 def missing_cuda() -> str | None:
     """Why a kernel for tensor cores cannot be used on this machine; None where it may."""
     if torch.cuda.is_available():

@@ -36,10 +36,10 @@ from ...calibration import Calibration
 from ...errors import Impossible
 from ..faults import SLACK
 from ..levels import share_of_zeros
-from ..linear import LinearLayer
+from ..linear import LinearLayer, refuse_odd_groups
 from ..method import Method
 from ..promise import Promise
-from .layers import as_linear, dense_layers, missing_cuda, refuse_odd_groups, refuse_off_cuda
+from .layers import as_linear, dense_layers, missing_cuda, refuse_off_cuda
 from .quiet import import_quietly
 
 _INSTALL = "install it with `pip install 'torchao>=0.17'`"

@@ -27,10 +27,10 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from ...calibration import Calibration
-from ..linear import LinearLayer, linear_layers
+from ..linear import LinearLayer, linear_layers, refuse_odd_groups
 from ..method import Method
 from ..promise import Promise
-from .grid import Bits, Grid, GroupSize, grid_promise, refuse_odd_groups
+from .grid import Bits, Grid, GroupSize, grid_promise
 from .statistics import gram_matrices, input_magnitudes
 
 _ALPHAS = tuple(step / 20 for step in range(20))

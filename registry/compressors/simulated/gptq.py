@@ -19,10 +19,10 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from ...calibration import Calibration
-from ..linear import linear_layers
+from ..linear import linear_layers, refuse_odd_groups
 from ..method import Method
 from ..promise import Promise
-from .grid import Bits, Grid, GroupSize, grid_promise, refuse_odd_groups
+from .grid import Bits, Grid, GroupSize, grid_promise
 from .obs import BLOCK_COLUMNS, inverse_factor, settle, without_dead_inputs
 from .sparsegpt import Damping, warn_of_few_tokens
 from .statistics import gram_matrices

@@ -21,8 +21,6 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from ...errors import Impossible
-from ..linear import LinearLayer
 from ..promise import Promise
 
 Bits = Annotated[int, Field(ge=2, le=8)]
@@ -71,19 +69,6 @@ class Grid:
         """The grids of some of the groups."""
         limits = [limit[groups] if isinstance(limit, Tensor) else limit for limit in (self.lowest, self.highest)]
         return Grid(self.scale[groups], *limits)
-
-
-def refuse_odd_groups(layers: list[LinearLayer], group_size: int | None) -> None:
-    """Say where groups cannot be had.
-
-    Raises:
-        Impossible: a group size that does not divide the number of inputs of some layer.
-    """
-    if group_size is None:
-        return
-    odd = [f"{layer.name} ({layer.shape[1]} inputs)" for layer in layers if layer.shape[1] % group_size]
-    if odd:
-        raise Impossible(f"Group size {group_size} does not divide the inputs of {len(odd)} layers, as {odd[0]}.")
 
 
 def grid_promise(bits: int, group_size: int | None, symmetric: bool, *, scaled_inputs: bool = False) -> Promise:

@@ -25,10 +25,10 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from ...calibration import Calibration
-from ..linear import linear_layers
+from ..linear import linear_layers, refuse_odd_groups
 from ..method import Method
 from ..promise import Promise
-from .grid import SCALE_BITS, Bits, refuse_odd_groups
+from .grid import SCALE_BITS, Bits
 
 _NORM = 0.7
 _BETA = 10.0

@@ -7,10 +7,10 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from ...calibration import Calibration
-from ..linear import linear_layers
+from ..linear import linear_layers, refuse_odd_groups
 from ..method import Method
 from ..promise import Promise
-from .grid import Bits, Grid, GroupSize, grid_promise, refuse_odd_groups
+from .grid import Bits, Grid, GroupSize, grid_promise
 
 
 def rtn(
