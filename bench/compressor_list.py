@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
@@ -22,17 +22,22 @@ def render(listings: Iterable[Listing]) -> RenderableType:
         groups[entry.method, entry.tier, entry.needs_calibration, entry.missing].append(entry)
     ordered = sorted(groups.values(), key=lambda group: _TIERS.index(group[0].tier))
     width = max(len(entry.name) for group in ordered for entry in group)
-    return Group(*(part for group in ordered for part in (_heading(group[0]), _rows(group, width), Text())))
+    return Group(*(part for group in ordered for part in _section(group, width)))
+
+
+def _section(group: Sequence[Listing], width: int) -> Iterator[RenderableType]:
+    yield _heading(group[0])
+    if (missing := group[0].missing) is not None:
+        yield Padding(Text(missing, style="yellow"), (0, 0, 0, 2))
+    yield _rows(group, width)
+    yield Text()
 
 
 def _heading(entry: Listing) -> Text:
-    text = Text(entry.method, style="bold")
+    facts = ["runs here" if entry.missing is None else "not here:"]
     if entry.tier is not None:
-        needs = "needs calibration" if entry.needs_calibration else "no calibration"
-        text.append(f" · {entry.tier} · {needs}", style="not bold")
-    if entry.missing is None:
-        return text.append(" · runs here", style="not bold")
-    return text.append(f" · not here: {entry.missing}", style="not bold yellow")
+        facts = [entry.tier, "needs calibration" if entry.needs_calibration else "no calibration", *facts]
+    return Text(entry.method, style="bold").append(f" · {' · '.join(facts)}", style="not bold")
 
 
 def _rows(group: Sequence[Listing], width: int) -> RenderableType:

@@ -37,7 +37,7 @@ def test_every_compressor_is_listed_once_below_its_method(width: int) -> None:
 
 
 def test_what_is_missing_stands_with_the_remedy() -> None:
-    assert f"m · kernel · no calibration · not here: {REMEDY}" in shown([entry("a", missing=REMEDY)])
+    assert f"m · kernel · no calibration · not here:\n  {REMEDY}" in shown([entry("a", missing=REMEDY)])
 
 
 def test_cards_of_a_method_that_differ_in_what_they_need_stand_apart() -> None:
@@ -47,4 +47,4 @@ def test_cards_of_a_method_that_differ_in_what_they_need_stand_apart() -> None:
 
 def test_a_plug_in_that_does_not_load_is_listed_with_the_reason() -> None:
     broken = Listing("odd", "odd", None, None, "plug-in that does not load", "no module [x]")
-    assert "odd · not here: no module [x]" in shown([broken])
+    assert "odd · not here:\n  no module [x]" in shown([broken])
