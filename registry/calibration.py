@@ -139,10 +139,11 @@ class Block:
         for batch, hidden in zip(self._batches, self._hidden, strict=True):
             with ExitStack() as stack:
                 select = _Selection(batch.valid.flatten())
+                waiting = {layer.name for layer in self.layers}
                 for layer in self.layers:
-                    hook = _reporter(callback, layer.name, select)
+                    hook = _reporter(callback, layer.name, select, waiting)
                     stack.callback(layer.module.register_forward_pre_hook(hook).remove)
-                _run_block(self._model, self.index, batch.tokens, hidden)
+                _pass_through(self._model, self.index, batch.tokens, hidden)
 
 
 class _Stop(Exception):
@@ -173,10 +174,13 @@ class _Selection:
 
 
 def _reporter(
-    callback: Callable[[str, Tensor], None], name: str, select: _Selection
+    callback: Callable[[str, Tensor], None], name: str, select: _Selection, waiting: set[str]
 ) -> Callable[[nn.Module, tuple[Any, ...]], None]:
     def hook(_module: nn.Module, args: tuple[Any, ...]) -> None:
         callback(name, select(args[0]))
+        waiting.discard(name)
+        if not waiting:
+            raise _Stop  # before the last layer, which is often the widest, has multiplied for nobody
 
     return hook
 
@@ -203,10 +207,21 @@ def _run_block(
     tokens: Int[Tensor, "batch position"],
     hidden: Float[Tensor, "batch position d_model"],
 ) -> Float[Tensor, "batch position d_model"]:
-    """The output of block `index` for the residual stream `hidden`; no other block does any work."""
+    """The output of block `index` for the residual stream `hidden`."""
     site = Site(index, "resid_post")
-    with torch.no_grad(), skip_blocks(model, index, hidden), capture(model, [site]) as captured, ExitStack() as stack:
+    with capture(model, [site]) as captured:
+        _pass_through(model, index, tokens, hidden)
+    return captured[site]
+
+
+def _pass_through(
+    model: PreTrainedModel,
+    index: int,
+    tokens: Int[Tensor, "batch position"],
+    hidden: Float[Tensor, "batch position d_model"],
+) -> None:
+    """Run block `index` on the residual stream `hidden`, up to a `_Stop`; no other block does any work."""
+    with torch.no_grad(), skip_blocks(model, index, hidden), ExitStack() as stack:
         stack.callback(blocks_of(model)[index].register_forward_hook(_stop).remove)
         with suppress(_Stop):
             last_hidden(model, tokens)
-    return captured[site]
