@@ -25,6 +25,8 @@ from jaxtyping import Int
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from ..calibration import Calibration
+from ..sites import last_hidden
 from ..structure import KeptFeatures, kept_features, name_now
 from .snapshot import DenseSnapshot
 
@@ -59,17 +61,21 @@ def output_errors(
     A layer that is gone, or that takes or gives other widths and does not say which features it kept, has no sums.
     """
     errors = {name: OutputError() for name in snapshot.shapes}
+    if not windows:
+        return errors
+    valid: list[Tensor] = []  # which rows of the batch at hand are no padding
     with ExitStack() as stack:
         for name, error in errors.items():
             where = name_now(model, name)
             module = _module(model, where)
             if where is not None and module is not None:
-                before, after = _watch(name, kept_features(model, where), error, snapshot)
+                before, after = _watch(name, kept_features(model, where), error, snapshot, valid)
                 # First of all hooks on the way in: a hook that rounds activations belongs to what is measured.
                 stack.callback(module.register_forward_pre_hook(before, prepend=True).remove)
                 stack.callback(module.register_forward_hook(after).remove)
-        for window in windows:
-            model(input_ids=window[None].to(model.device), use_cache=False)
+        for batch in Calibration(windows).batches():
+            valid[:] = [batch.valid.flatten().to(model.device)]
+            last_hidden(model, batch.tokens.to(model.device))
     return errors
 
 
@@ -81,15 +87,15 @@ def _module(model: PreTrainedModel, name: str | None) -> nn.Module | None:
 
 
 def _watch(
-    name: str, kept: KeptFeatures, error: OutputError, snapshot: DenseSnapshot
+    name: str, kept: KeptFeatures, error: OutputError, snapshot: DenseSnapshot, valid: Sequence[Tensor]
 ) -> tuple[Callable[[nn.Module, tuple[Any, ...]], None], Callable[[nn.Module, tuple[Any, ...], Any], None]]:
     inputs: list[Tensor] = []
 
     def before(_module: nn.Module, args: tuple[Any, ...]) -> None:
-        inputs[:] = [args[0].reshape(-1, args[0].shape[-1]).float()]
+        inputs[:] = [args[0].reshape(-1, args[0].shape[-1])[valid[0]].float()]
 
     def after(module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
-        given = output.reshape(-1, output.shape[-1]).float()
+        given = output.reshape(-1, output.shape[-1])[valid[0]].float()
         dense = snapshot.matrix(name).to(given.device, torch.float32)
         rows, columns = kept.of(dense)
         if (given.shape[1], inputs[0].shape[1]) != (len(rows), len(columns)):

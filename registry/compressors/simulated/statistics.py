@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -12,12 +13,13 @@ from ...calibration import Block
 
 def input_norms(block: Block) -> dict[str, Float[Tensor, " in_features"]]:
     """The l2 norm of every input feature of each linear layer of a block, over all calibration tokens, in float32."""
-    return {name: total.sqrt() for name, total in _sums(block, lambda x: x.square().sum(dim=0)).items()}
+    sums = _sums(block, lambda n: (n,), lambda total, x: total.add_(x.square().sum(dim=0)))
+    return {name: total.sqrt() for name, total in sums.items()}
 
 
 def input_magnitudes(block: Block) -> dict[str, Float[Tensor, " in_features"]]:
     """The sum of absolute values of every input feature, over all calibration tokens, in float32."""
-    return _sums(block, lambda x: x.abs().sum(dim=0))
+    return _sums(block, lambda n: (n,), lambda total, x: total.add_(x.abs().sum(dim=0)))
 
 
 def gram_matrices(block: Block) -> dict[str, Float[Tensor, "in in"]]:
@@ -25,39 +27,53 @@ def gram_matrices(block: Block) -> dict[str, Float[Tensor, "in in"]]:
 
     Layers that are given the very same inputs (queries, keys and values) share one matrix: do not change it.
     """
-    return _sums(block, _gram)
+    sums = _sums(block, lambda n: (n, n), _add_upper_tiles)
+    for total in {id(total): total for total in sums.values()}.values():
+        _mirror_tiles(total)
+    return sums
 
 
-def _sums(block: Block, of_batch: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
-    """Sums over batches of a statistic of each layer's inputs; computed once for layers that share their inputs."""
+def _sums(
+    block: Block, shape: Callable[[int], tuple[int, ...]], add_batch: Callable[[Tensor, Tensor], object]
+) -> dict[str, Tensor]:
+    """Sums over batches of a statistic of each layer's inputs; layers that share their inputs share one sum.
+
+    Args:
+        shape: of the sum, from the number of features.
+        add_batch: adds what a batch of inputs `[token, feature]`, float32, gives to a sum, in place.
+    """
     sums: dict[str, Tensor] = {}
-    same_as: dict[str, str] = {}
     last: tuple[str, Tensor] | None = None
 
     def add(name: str, inputs: Float[Tensor, "token in_features"]) -> None:
         nonlocal last
         if last is not None and last[1] is inputs:
-            same_as[name] = last[0]
+            sums[name] = sums[last[0]]
             return
         last = (name, inputs)
-        batch = of_batch(inputs.float())
-        sums[name] = sums[name].add_(batch) if name in sums else batch
+        if name not in sums:
+            sums[name] = torch.zeros(shape(inputs.shape[1]), device=inputs.device)
+        add_batch(sums[name], inputs.float())
 
     block.observe(add)
-    return sums | {name: sums[first] for name, first in same_as.items()}
+    return sums
 
 
 _TILES = 8
 
 
-def _gram(x: Float[Tensor, "token in_features"]) -> Float[Tensor, "in in"]:
-    """`x^T x`, of which only the tiles on and above the diagonal are multiplied: half the work for wide layers."""
-    n_features = x.shape[1]
+def _tiles(n_features: int) -> Iterator[slice]:
     size = -(-n_features // _TILES)
-    out = x.new_empty(n_features, n_features)
-    for start in range(0, n_features, size):
-        stop = min(start + size, n_features)
-        strip = x[:, start:stop].T @ x[:, start:]
-        out[start:stop, start:] = strip
-        out[start:, start:stop] = strip.T
-    return out
+    return (slice(start, min(start + size, n_features)) for start in range(0, n_features, size))
+
+
+def _add_upper_tiles(total: Float[Tensor, "in in"], x: Float[Tensor, "token in"]) -> None:
+    """Add `x^T x`, of which only the tiles on and above the diagonal are multiplied: half the work for wide layers."""
+    for tile in _tiles(len(total)):
+        total[tile, tile.start :].addmm_(x[:, tile].T, x[:, tile.start :])
+
+
+def _mirror_tiles(total: Float[Tensor, "in in"]) -> None:
+    """Copy the tiles above the diagonal below it."""
+    for tile in _tiles(len(total)):
+        total[tile.stop :, tile] = total[tile, tile.stop :].T

@@ -19,7 +19,7 @@ pytestmark = [
     pytest.mark.skipif(not DATA.is_dir(), reason=f"there is no {DATA.parent.name}/{DATA.name} beside the checkout"),
 ]
 POSITIONS = 256
-CALIBRATED_ON, EVALUATED_ON = 128, 48
+CALIBRATED_ON, EVALUATED_ON = 64, 32
 
 
 @cache
