@@ -30,7 +30,7 @@ from .errors import RegistryError
 from .families import blocks_of
 from .sites import Site, capture, last_hidden, skip_blocks
 
-_POSITIONS = 2048
+_POSITIONS = 1024
 Propagation = Literal["sequential", "dense"]
 
 
@@ -48,7 +48,7 @@ class Calibration:
 
     Args:
         windows: token ids of each window, of any lengths, with a BOS in front where the model wants one.
-        batch_size: windows in one forward pass, by default as many as have some 2,000 positions; no result depends on
+        batch_size: windows in one forward pass, by default as many as have some 1,000 positions; no result depends on
             it beyond rounding.
         propagation: whether a block's inputs come from the changed blocks before it or from the dense ones.
         tokenizer: what made the tokens, for compressors that need the text; None where nobody has one.
@@ -108,9 +108,10 @@ class Calibration:
                 ]
                 yield Block(index, model, batches, hidden)
             if following is hidden and index < last:
-                # In place, one batch after the other: no second copy of all hidden states.
-                for number, batch in enumerate(batches):
-                    hidden[number] = _run_block(model, index, batch.tokens, hidden[number])
+                # In place, one batch after the other: no second copy of all hidden states, and none that lies scattered
+                # among what is only needed for a moment.
+                for batch, stream in zip(batches, hidden, strict=True):
+                    stream.copy_(_run_block(model, index, batch.tokens, stream))
             hidden = following
 
 

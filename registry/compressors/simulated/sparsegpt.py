@@ -19,6 +19,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from ...calibration import Calibration
+from ..linear import LinearLayer
 from ..method import Method
 from ..outcome import CompressionWarning
 from ..promise import Promise
@@ -48,11 +49,19 @@ def sparsegpt(
         grams = gram_matrices(block)
         for layer in block.layers:
             warn_of_few_tokens(calibration, layer.shape[1])
-            name = f"block {block.index}, {layer.name}"
-            weight, gram = without_dead_inputs(layer.weight, grams[layer.name])
-            pruned = prune_with_compensation(weight, inverse_factor(gram, damping, name), sparsities[block.index])
+            # Popped, so that a wide layer's matrix is gone before the next block's are made.
+            weight, factor = weight_and_factor(layer, grams.pop(layer.name), damping, block.index)
+            pruned = prune_with_compensation(weight, factor, sparsities[block.index])
             layer.set_weight(pruned.to(layer.weight.dtype))
     return model
+
+
+def weight_and_factor(
+    layer: LinearLayer, gram: Float[Tensor, "in in"], damping: float, block: int
+) -> tuple[Float[Tensor, "out in"], Float[Tensor, "in in"]]:
+    """The matrix without the weights of dead inputs, and U of its inverse Hessian."""
+    weight, gram = without_dead_inputs(layer.weight, gram)
+    return weight, inverse_factor(gram, damping, f"block {block}, {layer.name}")
 
 
 def prune_with_compensation(

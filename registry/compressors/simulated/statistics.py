@@ -70,7 +70,7 @@ def _tiles(n_features: int) -> Iterator[slice]:
 def _add_upper_tiles(total: Float[Tensor, "in in"], x: Float[Tensor, "token in"]) -> None:
     """Add `x^T x`, of which only the tiles on and above the diagonal are multiplied: half the work for wide layers."""
     for tile in _tiles(len(total)):
-        total[tile, tile.start :].addmm_(x[:, tile].T, x[:, tile.start :])
+        total[tile, tile.start :] += x[:, tile].T @ x[:, tile.start :]
 
 
 def _mirror_tiles(total: Float[Tensor, "in in"]) -> None:
