@@ -18,8 +18,8 @@ from transformers import PreTrainedModel
 from ..registry import sites
 from ..registry.sites import Site
 from ..registry.windows import Batch
-from ..tasks.batch import CellBatch, SiteBatch, StateBatch, float_log_probs
-from ..tasks.task import Meter, Sums, Task
+from ..tasks.batch import CellBatch, Dictionaries, SiteBatch, StateBatch, float_log_probs
+from ..tasks.task import Meter, Sums, TextTask
 from .reading import HIDDEN, Reading, max_positions
 
 
@@ -31,6 +31,11 @@ class Subject:
     site: Site
     sae: SAE
 
+    @property
+    def dictionaries(self) -> Dictionaries:
+        """Its decoder."""
+        return Dictionaries(self.sae.W_dec.detach(), "no origin", "no counterpart")
+
 
 @torch.inference_mode()
 def measure(
@@ -38,7 +43,7 @@ def measure(
     reading: Reading,
     dense_reading: Reading | None,
     subjects: Sequence[Subject],
-    tasks: Sequence[Task],
+    tasks: Sequence[TextTask],
     progress: Callable[[float], None],
 ) -> dict[str, dict[str, Sums]]:
     """The sums of every task on every subject: subject -> task -> sums.
@@ -58,7 +63,9 @@ def measure(
             site_batch = _site_batch(model, batch, reading, site, state)
             for subject in subjects:
                 if subject.site == site:
-                    cell = CellBatch(site_batch, encode=subject.sae.encode, decode=subject.sae.decode)
+                    cell = CellBatch(
+                        site_batch, subject.dictionaries, encode=subject.sae.encode, decode=subject.sae.decode
+                    )
                     for meter in meters[subject.name].values():
                         meter.update(cell)
         done += len(batch.rows)

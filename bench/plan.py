@@ -17,7 +17,7 @@ from ..registry.models import Model
 from ..registry.saes.entry import SaeEntry
 from ..registry.saes.resolve import resolve as resolve_sae
 from ..registry.texts import Role, Text
-from ..tasks.shelf import TASKS
+from ..tasks import shelf as tasks_shelf
 from ..tasks.task import Task
 from .suite import Definition, Place, Suite, SuiteFile
 
@@ -221,9 +221,9 @@ class _Planner:
         return text
 
     def _task(self, index: int, name: str) -> Task:
-        if name not in TASKS:
-            raise self._source.mistake(("tasks", index), str(unknown("task", name, TASKS)))
-        return TASKS[name]
+        if name not in tasks_shelf.KINDS:
+            raise self._source.mistake(("tasks", index), str(unknown("task", name, tasks_shelf.KINDS)))
+        return tasks_shelf.make(name)
 
     def _compressors(self) -> list[Compressor]:
         named: dict[str, Compressor] = {}

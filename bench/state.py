@@ -30,8 +30,8 @@ from ..registry.saes.build import Built
 from ..registry.sites import Site
 from ..registry.windows import Windows
 from ..tasks.estimate import estimate
-from ..tasks.perplexity import DENSE_CELL
-from ..tasks.task import Sums
+from ..tasks.metric import Estimate, Metric
+from ..tasks.task import Sums, TextTask, with_dense_cell
 from . import environment
 from .artifacts import Artifacts
 from .job import CellDone, Event, Job, PairedSums, PhaseStarted, Progress
@@ -154,8 +154,9 @@ class _StateRun:
         with self._watch.phase("measure"):
             dense = None if self._state.is_dense else self._supply.dense_reading(bos, text)
             names = [cell.labels.sae for cell in cells]
+            text_tasks = [task for task in self._plan.tasks if isinstance(task, TextTask)]
             subjects = [Subject(name, self._places[name], supplied[name].sae) for name in names]
-            counted = measure(model, reading, dense, subjects, self._plan.tasks, self._progress)
+            counted = measure(model, reading, dense, subjects, text_tasks, self._progress)
         for cell in cells:
             self._report(cell, counted[cell.labels.sae], supplied[cell.labels.sae])
 
@@ -164,22 +165,16 @@ class _StateRun:
         own = {
             name: values
             for task in self._plan.tasks
-            for name, values in counted[task.name].by_unit.items()
+            for units in counted[task.name].samples.values()
+            for name, values in units.items()
             if name in task.paired
         }
         reference = own if self._state.is_dense else _arrays(self._job.dense_sums.get(cell.labels.sae, {}))
-        taken_over = {DENSE_CELL + name: values for name, values in reference.items()}
         figures: dict[str, Measurement] = {}
         for task in self._plan.tasks:
-            sums = counted[task.name]
-            by_unit = {**sums.by_unit, **taken_over}
-            found = estimate(task.metrics, by_unit, sums.constants, self._plan.suite.seed)
-            for metric in task.metrics:
-                value = found[metric.name]
-                n = int(sums.by_unit[metric.counted].sum())
-                figures[metric.name] = Measurement(
-                    value=value.value, unit=metric.unit, ci=value.ci, n=n, reason=value.reason
-                )
+            sums = with_dense_cell(counted[task.name], reference)
+            found = estimate(task.metrics, sums, self._plan.suite.seed)
+            figures |= {metric.name: _measurement(metric, found[metric.name], sums) for metric in task.metrics}
         # What is not finite is no sum to compare with; the figures that need it say why they have no value.
         per_document = {name: values.tolist() for name, values in own.items() if np.isfinite(values).all()}
         self._finish(cell, "ok", metrics=figures, per_document=per_document, supplied=supplied)
@@ -231,6 +226,11 @@ class _StateRun:
 
     def _progress(self, fraction: float) -> None:
         self._emit(Progress(fraction))
+
+
+def _measurement(metric: Metric, found: Estimate, sums: Sums) -> Measurement:
+    n = int(sums.total(metric.counted))
+    return Measurement(value=found.value, unit=metric.unit, ci=found.ci, n=n, reason=found.reason, halves=found.halves)
 
 
 def _arrays(sums: PairedSums) -> dict[str, np.ndarray]:

@@ -70,6 +70,8 @@ class Measurement(Part):
     """How many tokens (or examples) stand behind the value."""
     reason: str | None = None
     """Why there is no value, or no interval."""
+    halves: tuple[float, float] | None = None
+    """The figure on two disjoint halves of the text (or examples): their difference is its noise."""
 
 
 class Phase(Part):
@@ -105,7 +107,10 @@ class Record(Part):
     """What the SAE turned out to be: widths, architecture, parameters, training cost."""
     metrics: dict[str, Measurement] = Field(default_factory=dict)
     per_document: dict[str, list[float]] = Field(default_factory=dict)
-    """Sums over the tokens of each document (or group of documents in a long text): what a paired comparison needs."""
+    """Sums over the tokens of each document (or group of documents in a long text), or of each test example of a data
+    set: what a paired comparison needs."""
+    details: dict[str, Any] = Field(default_factory=dict)
+    """What tasks know beside their figures, by task."""
     phases: list[Phase] = Field(default_factory=list)
     environment: dict[str, Any] = Field(default_factory=dict)
     error: Failure | None = None

@@ -93,10 +93,15 @@ class SiteBatch:
         mean: Float[Tensor, " channel"],
         splice: Callable[[Float[Tensor, "token channel"]], Hidden],
         splice_zero: Callable[[], Hidden],
+        dense_activations: Float[Tensor, "token channel"] | None = None,
     ) -> None:
-        """`mean` is the mean activation over all valid tokens of the text, `splice` runs the layers after the site."""
+        """`mean` is the mean activation over all valid tokens of the text, `splice` runs the layers after the site.
+
+        `dense_activations` are those of the dense state; None where this is the dense one.
+        """
         self.state = state
         self.activations = activations
+        self.dense_activations = activations if dense_activations is None else dense_activations
         self.mean = mean
         self._splice = splice
         self._splice_zero = splice_zero
@@ -121,20 +126,55 @@ class SiteBatch:
         return Spliced(self.state.cross_entropy(log_probs), kl_nats(self.state.state_log_probs, log_probs))
 
 
+@dataclass(frozen=True)
+class Dictionaries:
+    """What is known of a cell's SAE before any text is read: its decoder, and those it is compared with."""
+
+    decoder: Float[Tensor, "d_sae d_in"]
+    origin: Float[Tensor, "d_sae d_in"] | str
+    """Decoder of the frozen SAE that this one is or was made from, latent by latent; or why there is none."""
+    counterpart: Float[Tensor, "d_other d_in"] | str
+    """Decoder of the frozen SAE at the same site, whose latents have nothing to do with this one's by their number; or
+    why there is none."""
+
+
 class CellBatch:
     """A batch of text at one site of a state, seen by one SAE."""
 
     def __init__(
         self,
         site: SiteBatch,
+        dictionaries: Dictionaries,
         *,
         encode: Callable[[Float[Tensor, "token channel"]], Float[Tensor, "token d_sae"]],
         decode: Callable[[Float[Tensor, "token d_sae"]], Float[Tensor, "token channel"]],
+        origin: Callable[[], Float[Tensor, "token d_sae"]] | None = None,
+        counterpart: Callable[[], Float[Tensor, "token d_other"]] | None = None,
     ) -> None:
+        """What the SAE and those it is compared with make of the batch.
+
+        Args:
+            origin: gives the latents of the frozen SAE that this one is or was made from, on the *dense* activations;
+                None where there is none.
+            counterpart: gives those of the frozen SAE at the same site, on *this* state's activations.
+        """
         self.site = site
         self.state = site.state
+        self.dictionaries = dictionaries
         self._encode = encode
         self._decode = decode
+        self._origin = origin
+        self._counterpart = counterpart
+
+    @cached_property
+    def origin_features(self) -> Float[Tensor, "token d_sae"] | None:
+        """Latents on the dense state of the frozen SAE that this one is or was made from, float32."""
+        return None if self._origin is None else self._origin().float()
+
+    @cached_property
+    def counterpart_features(self) -> Float[Tensor, "token d_other"] | None:
+        """Latents on this state of the frozen SAE at the same site, float32."""
+        return None if self._counterpart is None else self._counterpart().float()
 
     @cached_property
     def features(self) -> Float[Tensor, "token d_sae"]:

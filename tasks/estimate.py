@@ -1,64 +1,121 @@
-"""Values and 95 % intervals of metrics from sums by document.
+"""Values and 95 % intervals of metrics from sums by resampling unit.
 
-Percentile bootstrap over documents (Efron 1979): documents, not tokens, are drawn, because tokens of one document
-depend on each other. All metrics of a cell share the draws, and the draws follow from the seed and the number of
-documents alone, so that two cells on the same text are resampled alike.
+Percentile bootstrap over units (Efron 1979): documents, not tokens, are drawn, because tokens of one document depend on
+each other; for probes, test examples are. All metrics of a cell share the draws of a sample, and the draws follow from
+the seed, the sample's name and its number of units alone, so that two cells on the same text are resampled alike.
+
+The noise floor of a metric is what it shows on two disjoint halves of the units: units with an even and with an odd
+number.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from zlib import crc32
 
 import numpy as np
 from jaxtyping import Float
 
-from .metric import Estimate, Metric, Totals, UnitSums
+from .metric import Estimate, Metric, Totals, UnitSums, Values
+from .task import DOCUMENTS, Sums
 
 N_DRAWS = 1000
-ONE_DOCUMENT = "a single document cannot be resampled"
+_MOST_NUMBERS = 2**22
+"""Numbers in one array of drawn sums: sums by latent are drawn some at a time."""
+
+ONE_UNIT = "a single document or example cannot be resampled"
 NOT_FINITE = "not finite: activations, reconstructions or predictions hold NaN or infinity"
 NOT_RESAMPLED = "no interval: it does not follow from sums by document"
 
 
-def estimate(
-    metrics: Iterable[Metric], sums: UnitSums, constants: Totals | None = None, seed: int = 0
-) -> dict[str, Estimate]:
-    """Every metric's value and interval.
+def estimate(metrics: Iterable[Metric], sums: Sums, seed: int = 0) -> dict[str, Estimate]:
+    """Every metric's value, interval and halves.
 
     Args:
         metrics: what to compute.
-        sums: sums by name, `[unit]` each.
-        constants: totals that have no share of a document, for metrics with `resampled=False`.
+        sums: of a task on a cell, those taken over from its dense cell among them.
         seed: of the draws.
     """
-    totals = {name: values.sum() for name, values in sums.items()} | dict(constants or {})
-    draws = _drawn(sums, seed)
-    return {metric.name: _estimate(metric, totals, draws) for metric in metrics}
+    wanted = list(metrics)
+    totals = _totals(sums, [np.ones(_n_units(units)) for units in sums.samples.values()])
+    drawn = _drawn_values(wanted, sums, seed)
+    halves = _halves(wanted, sums)
+    return {metric.name: _estimate(metric, totals, drawn[metric.name], halves[metric.name]) for metric in wanted}
 
 
-def _drawn(sums: UnitSums, seed: int) -> dict[str, Float[np.ndarray, " draw"]] | None:
-    """The sums of every bootstrap draw, or None where there is nothing to draw from."""
-    n_units = len(next(iter(sums.values())))
-    if n_units < 2:
-        return None
+def _n_units(units: UnitSums) -> int:
+    return len(next(iter(units.values())))
+
+
+def _totals(sums: Sums, weights: Sequence[Float[np.ndarray, ...]]) -> Totals:
+    """All sums, weighted by how often each unit counts: one weight vector, or one a draw, for each sample."""
+    found: dict[str, Values] = dict(sums.constants)
+    for units, weight in zip(sums.samples.values(), weights, strict=True):
+        found |= {name: np.tensordot(weight, values, axes=(-1, 0)) for name, values in units.items()}
+    return found
+
+
+def _compute(metric: Metric, totals: Totals) -> Values:
+    with np.errstate(all="ignore"):  # what overflows or is undefined becomes a reason
+        return np.asarray(metric.compute(totals), dtype=np.float64)
+
+
+def _drawn_values(metrics: Sequence[Metric], sums: Sums, seed: int) -> dict[str, Float[np.ndarray, " draw"] | None]:
+    """Every metric on every draw; None where there is nothing to draw from."""
+    resampled = [metric for metric in metrics if metric.resampled]
+    values: dict[str, list[np.ndarray]] = {metric.name: [] for metric in resampled}
+    for totals in _draws(sums, seed):
+        for metric in resampled:
+            values[metric.name].append(np.atleast_1d(_compute(metric, totals)))
+    found = {name: np.concatenate(parts) if parts else None for name, parts in values.items()}
+    return {metric.name: found.get(metric.name) for metric in metrics}
+
+
+def _draws(sums: Sums, seed: int) -> Iterator[Totals]:
+    """The sums of all bootstrap draws, some draws at a time; none where any sample has fewer than two units."""
+    if not sums.samples or any(_n_units(units) < 2 for units in sums.samples.values()):
+        return
+    weights = [_weights(name, _n_units(units), seed) for name, units in sums.samples.items()]
+    widest = max(values[0].size for units in sums.samples.values() for values in units.values())
+    at_once = max(1, _MOST_NUMBERS // widest)
+    for start in range(0, N_DRAWS, at_once):
+        yield _totals(sums, [weight[start : start + at_once] for weight in weights])
+
+
+def _weights(sample: str, n_units: int, seed: int) -> Float[np.ndarray, "draw unit"]:
     share = np.full(n_units, 1.0 / n_units)
-    weights = np.random.default_rng(seed).multinomial(n_units, share, size=N_DRAWS).astype(np.float64)
-    return {name: weights @ values for name, values in sums.items()}
+    # Samples of equal size must not be drawn alike: they have nothing to do with each other.
+    own = () if sample == DOCUMENTS else (crc32(sample.encode()),)
+    return np.random.default_rng((seed, *own)).multinomial(n_units, share, size=N_DRAWS).astype(np.float64)
 
 
-def _estimate(metric: Metric, totals: Totals, draws: Totals | None) -> Estimate:
-    with np.errstate(all="ignore"):  # what overflows or is undefined becomes a reason below
-        value = float(metric.compute(totals))
-        if not np.isfinite(value):
-            whole = all(np.isfinite(total) for total in totals.values())
-            return Estimate(None, None, metric.undefined if whole else NOT_FINITE)
-        if not metric.resampled:
-            return Estimate(value, None, NOT_RESAMPLED)
-        if draws is None:
-            return Estimate(value, None, ONE_DOCUMENT)
-        drawn = np.asarray(metric.compute(draws))
-    drawn = drawn[np.isfinite(drawn)]
-    if drawn.size < N_DRAWS // 2:
-        return Estimate(value, None, f"undefined in more than half of the draws: {metric.undefined}")
-    low, high = np.quantile(drawn, (0.025, 0.975))
-    return Estimate(value, (float(low), float(high)), None)
+def _halves(metrics: Sequence[Metric], sums: Sums) -> dict[str, tuple[float, float] | None]:
+    """Every metric on the units with an even and on those with an odd number; None where one half has no value."""
+    if not sums.samples or any(_n_units(units) < 2 for units in sums.samples.values()):
+        return {metric.name: None for metric in metrics}
+    odd = [np.arange(_n_units(units)) % 2 for units in sums.samples.values()]
+    both = (_totals(sums, [1.0 - part for part in odd]), _totals(sums, [part.astype(np.float64) for part in odd]))
+    found: dict[str, tuple[float, float] | None] = {}
+    for metric in metrics:
+        first, second = (float(_compute(metric, totals)) for totals in both)
+        defined = metric.resampled and np.isfinite(first) and np.isfinite(second)
+        found[metric.name] = (first, second) if defined else None
+    return found
+
+
+def _estimate(
+    metric: Metric, totals: Totals, drawn: Float[np.ndarray, " draw"] | None, halves: tuple[float, float] | None
+) -> Estimate:
+    value = float(_compute(metric, totals))
+    if not np.isfinite(value):
+        whole = all(np.isfinite(total).all() for total in totals.values())
+        return Estimate(None, None, metric.undefined if whole else NOT_FINITE)
+    if not metric.resampled:
+        return Estimate(value, None, NOT_RESAMPLED)
+    if drawn is None:
+        return Estimate(value, None, ONE_UNIT)
+    finite = drawn[np.isfinite(drawn)]
+    if finite.size < N_DRAWS // 2:
+        return Estimate(value, None, f"undefined in more than half of the draws: {metric.undefined}", halves)
+    low, high = np.quantile(finite, (0.025, 0.975))
+    return Estimate(value, (float(low), float(high)), None, halves)

@@ -17,14 +17,14 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
-Values = Float[np.ndarray, "*draw"] | np.floating | float
-"""A number, or one for each draw of the bootstrap."""
+Values = Float[np.ndarray, "..."] | np.floating | float
+"""A number, or one for each draw of the bootstrap; sums by latent have the latents as their last axis."""
 
 Totals = Mapping[str, Values]
-"""Sums by name: scalars for the value, one entry a draw for the interval."""
+"""Sums by name: one for the value, one entry a draw for the interval."""
 
-UnitSums = Mapping[str, Float[np.ndarray, " unit"]]
-"""Sums by name, one entry a resampling unit."""
+UnitSums = Mapping[str, Float[np.ndarray, "unit ..."]]
+"""Sums by name, one entry a resampling unit; those by latent hold one number a latent in each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ class Metric:
     undefined: str
     """Why there may be no value."""
     counted: str
-    """Name of the sum that counts the tokens behind the value."""
+    """Name of the sum or constant that counts the tokens (latents, examples) behind the value."""
     kind: Literal["quality", "cost"] = "quality"
     valid_range: tuple[float | None, float | None] = (None, None)
     """Smallest and largest possible value; None for no bound."""
@@ -58,9 +58,11 @@ class Estimate:
 
     value: float | None
     ci: tuple[float, float] | None
-    """95 % bootstrap interval over documents."""
+    """95 % bootstrap interval over resampling units."""
     reason: str | None
     """Why there is no value or no interval."""
+    halves: tuple[float, float] | None = None
+    """The metric on two disjoint halves of the units: how far they lie apart is the noise of the text."""
 
 
 def ratio(numerator: Values, denominator: Values, smallest: Values = 0.0) -> Values:

@@ -15,9 +15,10 @@ nothing and is left out, which is why the increases in nats come first.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,10 +26,7 @@ import torch
 from .batch import CellBatch
 from .metric import Metric, Totals, Values, ratio
 from .tally import Tally
-from .task import Sums
-
-DENSE_CELL = "dense_cell."
-"""Prefix of the sums that a cell takes over from the same SAE entry on the dense state."""
+from .task import DENSE_CELL, DOCUMENTS, Sums
 
 SMALLEST_ABLATION_NATS = 0.05
 
@@ -198,7 +196,7 @@ class PerplexityMeter:
 
     def sums(self) -> Sums:
         """Sums by document."""
-        return Sums(self._tally.sums())
+        return Sums({DOCUMENTS: self._tally.sums()})
 
 
 @dataclass(frozen=True)
@@ -207,6 +205,7 @@ class Perplexity:
 
     name: str = "perplexity"
     version: int = 1
+    params: Mapping[str, Any] = field(default_factory=dict)
     metrics: tuple[Metric, ...] = METRICS
     paired: tuple[str, ...] = ("n_scored", "ce_dense", "ce_state", "ce_spliced")
 

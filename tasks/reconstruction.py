@@ -11,9 +11,10 @@ variance" takes the variance about zero and gives such a predictor up to 0.87; e
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +24,7 @@ from torch import Tensor
 from .batch import CellBatch
 from .metric import Metric, Totals, Values, ratio
 from .tally import Tally
-from .task import Sums
+from .task import DOCUMENTS, Sums
 
 
 def _mean(name: str) -> Callable[[Totals], Values]:
@@ -158,14 +159,14 @@ class ReconstructionMeter:
     def sums(self) -> Sums:
         """Sums by document, and how often latents fire."""
         if self._fired is None:
-            return Sums(self._tally.sums())
+            return Sums({DOCUMENTS: self._tally.sums()})
         density = self._fired.double().cpu().numpy() / max(self._n_tokens, 1)
         constants = {
             "alive_fraction": np.mean(density > 0),
             "density_over_1pct": np.mean(density > 0.01),
             "density_over_10pct": np.mean(density > 0.1),
         }
-        return Sums(self._tally.sums(), constants)
+        return Sums({DOCUMENTS: self._tally.sums()}, constants)
 
 
 @dataclass(frozen=True)
@@ -174,6 +175,7 @@ class Reconstruction:
 
     name: str = "reconstruction"
     version: int = 1
+    params: Mapping[str, Any] = field(default_factory=dict)
     metrics: tuple[Metric, ...] = METRICS
     paired: tuple[str, ...] = ("n_tokens", "residual_squared", "centred_squared", "l0")
 

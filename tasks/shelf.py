@@ -2,14 +2,57 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from .examples import ExampleSet
 from .metric import Metric
 from .perplexity import Perplexity
 from .reconstruction import Reconstruction
 from .task import Task
 
-TASKS: dict[str, Task] = {task.name: task for task in (Reconstruction(), Perplexity())}
+
+class NoSettings(BaseModel):
+    """Settings of a task that has none."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A task before it is set up."""
+
+    summary: str
+    settings: type[BaseModel]
+    """What a suite can choose, beside the task's name."""
+    make: Callable[[Any, Sequence[ExampleSet]], Task]
+    """From checked settings, and the sets of labelled examples that the suite names, to the task."""
+
+
+KINDS: dict[str, Kind] = {
+    "reconstruction": Kind(
+        "how well the SAE rebuilds the activations", NoSettings, lambda _settings, _sets: Reconstruction()
+    ),
+    "perplexity": Kind(
+        "what the model loses with the reconstruction in it", NoSettings, lambda _settings, _sets: Perplexity()
+    ),
+}
+
+
+def make(name: str, settings: Mapping[str, Any] | None = None, sets: Sequence[ExampleSet] = ()) -> Task:
+    """A task with the settings that a suite gives.
+
+    Raises:
+        KeyError: no such task.
+        pydantic.ValidationError: settings that it does not know, or of a wrong type.
+    """
+    kind = KINDS[name]
+    return kind.make(kind.settings(**(settings or {})), sets)
 
 
 def metrics() -> dict[str, Metric]:
-    """All metrics, by name, in the order in which tasks declare them."""
-    return {metric.name: metric for task in TASKS.values() for metric in task.metrics}
+    """All metrics of tasks with their default settings, by name, in the order in which tasks declare them."""
+    return {metric.name: metric for name in KINDS for metric in make(name).metrics}

@@ -14,8 +14,10 @@ from saetransfer.registry import microworld, models, texts, windows
 from saetransfer.registry.sites import parse_site
 from saetransfer.tasks.estimate import estimate
 from saetransfer.tasks.perplexity import SMALLEST_ABLATION_NATS
-from saetransfer.tasks.shelf import TASKS
+from saetransfer.tasks.shelf import make
 from tests.oracle import THE_SAME, saelens_figures
+
+TASKS = [make("reconstruction"), make("perplexity")]
 
 LENGTH = 48
 
@@ -40,13 +42,11 @@ def test_figures_agree_with_saelens(name: str, tmp_path: Path) -> None:
 
     with torch.inference_mode():
         reading = read(model, text, [site], tmp_path, lambda _: None)
-        counted = measure(model, reading, None, [Subject("sae", site, sae)], list(TASKS.values()), lambda _: None)
+        counted = measure(model, reading, None, [Subject("sae", site, sae)], TASKS, lambda _: None)
     ours = {
         metric: estimated
-        for task in TASKS.values()
-        for metric, estimated in estimate(
-            task.metrics, counted["sae"][task.name].by_unit, counted["sae"][task.name].constants
-        ).items()
+        for task in TASKS
+        for metric, estimated in estimate(task.metrics, counted["sae"][task.name]).items()
     }
     theirs = saelens_figures(found.location, model, tokenizer, sae, site, text)
 

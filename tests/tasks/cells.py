@@ -6,12 +6,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from saetransfer.tasks.batch import CellBatch, SiteBatch, StateBatch
+from saetransfer.tasks.batch import CellBatch, Dictionaries, SiteBatch, StateBatch
 from saetransfer.tasks.estimate import estimate
 from saetransfer.tasks.metric import Estimate
-from saetransfer.tasks.task import Sums, Task
+from saetransfer.tasks.task import Sums, TextTask
 
 VOCABULARY = 7
+ALONE = Dictionaries(torch.zeros(1, 1), "no origin", "no counterpart")
+"""For tasks that look at no other SAE."""
 Sae = tuple[Float[Tensor, "token d_sae"], Float[Tensor, "token channel"]]
 """Latents and reconstruction, in the place of an SAE."""
 
@@ -54,19 +56,20 @@ class Scene:
             splice=lambda replacement: replacement,
             splice_zero=lambda: torch.zeros_like(x),
         )
-        return CellBatch(site, encode=lambda _: features[rows], decode=lambda _: reconstruction[rows])
+        return CellBatch(site, ALONE, encode=lambda _: features[rows], decode=lambda _: reconstruction[rows])
 
-    def sums(self, task: Task, sae: Sae, sizes: tuple[int, ...] = (), dense: bool = False) -> Sums:
+    def sums(self, task: TextTask, sae: Sae, sizes: tuple[int, ...] = (), dense: bool = False) -> Sums:
         """What the task counts, the text cut into batches of those sizes (one batch without)."""
         meter = task.meter(self.n_units)
         for rows in torch.arange(len(self.x)).split(list(sizes) or len(self.x)):
             meter.update(self.batch(sae, rows, dense))
         return meter.sums()
 
-    def figures(self, task: Task, sae: Sae, sizes: tuple[int, ...] = (), dense: bool = False) -> dict[str, Estimate]:
+    def figures(
+        self, task: TextTask, sae: Sae, sizes: tuple[int, ...] = (), dense: bool = False
+    ) -> dict[str, Estimate]:
         """The task's metrics, without its prefix."""
-        sums = self.sums(task, sae, sizes, dense)
-        found = estimate(task.metrics, sums.by_unit, sums.constants)
+        found = estimate(task.metrics, self.sums(task, sae, sizes, dense))
         return {name.removeprefix(f"{task.name}."): value for name, value in found.items()}
 
 

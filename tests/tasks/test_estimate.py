@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy import stats
 
-from saetransfer.tasks.estimate import estimate
+from saetransfer.tasks.estimate import ONE_UNIT, estimate
 from saetransfer.tasks.metric import Metric, ratio
-from saetransfer.tasks.shelf import TASKS, metrics
+from saetransfer.tasks.shelf import KINDS, make, metrics
+from saetransfer.tasks.task import DOCUMENTS, Sums
 
 MEAN = Metric(
     name="mean",
@@ -28,9 +31,13 @@ def documents(n_units: int, seed: int) -> dict[str, np.ndarray]:
     return {"n": n, "x": n * generator.normal(1.0, 1.0, n_units)}
 
 
+def of_documents(sums: dict[str, np.ndarray]) -> Sums:
+    return Sums({DOCUMENTS: sums})
+
+
 def test_the_interval_is_that_of_scipy() -> None:
     sums = documents(60, seed=0)
-    ours = estimate([MEAN], sums)["mean"].ci
+    ours = estimate([MEAN], of_documents(sums))["mean"].ci
     assert ours is not None
     theirs = stats.bootstrap(
         (sums["x"], sums["n"]),
@@ -49,7 +56,7 @@ def test_the_interval_is_that_of_scipy() -> None:
 def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
     covered = 0
     for seed in range(200):
-        low, high = estimate([MEAN], documents(80, seed))["mean"].ci or (0.0, 0.0)
+        low, high = estimate([MEAN], of_documents(documents(80, seed)))["mean"].ci or (0.0, 0.0)
         covered += low <= 1.0 <= high
     # Binomial(200, 0.95) lies between 0.88 and 0.99 but for one in a thousand.
     assert 0.88 <= covered / 200 <= 0.99
@@ -57,27 +64,63 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
 
 def test_the_same_seed_gives_the_same_interval_and_another_seed_another() -> None:
     sums = documents(30, seed=0)
-    assert estimate([MEAN], sums, seed=3) == estimate([MEAN], sums, seed=3)
-    assert estimate([MEAN], sums, seed=3) != estimate([MEAN], sums, seed=4)
+    assert estimate([MEAN], of_documents(sums), seed=3) == estimate([MEAN], of_documents(sums), seed=3)
+    assert estimate([MEAN], of_documents(sums), seed=3) != estimate([MEAN], of_documents(sums), seed=4)
 
 
 def test_a_single_document_has_a_value_and_no_interval() -> None:
-    found = estimate([MEAN], documents(1, seed=0))["mean"]
+    found = estimate([MEAN], of_documents(documents(1, seed=0)))["mean"]
     assert found.value is not None
-    assert (found.ci, found.reason) == (None, "a single document cannot be resampled")
+    assert (found.ci, found.reason) == (None, ONE_UNIT)
 
 
 def test_what_cannot_be_computed_has_a_reason() -> None:
-    found = estimate([MEAN], {"n": np.zeros(3), "x": np.zeros(3)})["mean"]
+    found = estimate([MEAN], of_documents({"n": np.zeros(3), "x": np.zeros(3)}))["mean"]
     assert (found.value, found.ci, found.reason) == (None, None, "no tokens")
 
 
 def test_every_metric_says_what_it_is() -> None:
-    assert len(metrics()) == sum(len(task.metrics) for task in TASKS.values())
+    assert len(metrics()) == sum(len(make(name).metrics) for name in KINDS)
     for name, metric in metrics().items():
         assert name == metric.name
-        assert name.split(".")[0] in TASKS
+        assert name.split(".")[0] in KINDS
         assert metric.definition
         assert metric.source
         assert metric.unit
         assert metric.undefined
+
+
+def test_the_halves_are_the_metric_on_every_other_document() -> None:
+    sums = documents(30, seed=0)
+    halves = estimate([MEAN], of_documents(sums))["mean"].halves
+    assert halves == pytest.approx(
+        (sums["x"][::2].sum() / sums["n"][::2].sum(), sums["x"][1::2].sum() / sums["n"][1::2].sum())
+    )
+
+
+def test_samples_are_drawn_apart_from_each_other_and_the_variance_of_a_mean_over_them_adds_up() -> None:
+    first, second = (np.random.default_rng(seed).normal(size=400) for seed in (1, 2))
+    both = Metric(
+        name="both",
+        unit="1",
+        higher_is_better=None,
+        definition="mean of two means",
+        source="the textbook",
+        compute=lambda sums: (ratio(sums["x"], 400) + ratio(sums["y"], 400)) / 2,
+        undefined="",
+        counted="x",
+    )
+    ci = estimate([both], Sums({"one": {"x": first}, "two": {"y": second}}))["both"].ci
+    assert ci is not None
+    textbook = 2 * 1.96 * np.sqrt((first.var() + second.var()) / 400) / 2
+    assert ci[1] - ci[0] == pytest.approx(textbook, rel=0.1)
+
+
+@pytest.mark.parametrize("width", [3, 100_000])
+def test_sums_by_latent_are_drawn_like_others_however_wide_they_are(width: int) -> None:
+    sums = documents(30, seed=0)
+    wide = {name: np.repeat(values[:, None], width, axis=1) for name, values in sums.items()}
+    of_latents = dataclasses.replace(MEAN, compute=lambda totals: ratio(totals["x"], totals["n"]).mean(axis=-1))
+    one, many = estimate([MEAN], of_documents(sums))["mean"], estimate([of_latents], of_documents(wide))["mean"]
+    assert many.value == pytest.approx(one.value)
+    assert many.ci == pytest.approx(one.ci)

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from saetransfer.tasks.estimate import estimate
-from saetransfer.tasks.perplexity import DENSE_CELL, Perplexity
+from saetransfer.tasks.perplexity import Perplexity
+from saetransfer.tasks.task import DOCUMENTS, with_dense_cell
 from tests.tasks.cells import Sae, Scene, latents
 
 TASK = Perplexity()
@@ -76,9 +77,8 @@ def test_the_dense_state_loses_nothing_to_compression() -> None:
 
 
 def gap(state: Sae, dense: Sae) -> tuple[float | None, tuple[float, float] | None, str | None]:
-    sums = SCENE.sums(TASK, state).by_unit
-    compared = {DENSE_CELL + name: values for name, values in SCENE.sums(TASK, dense).by_unit.items()}
-    found = estimate(TASK.metrics, {**sums, **compared})["perplexity.transfer_gap"]
+    sums = with_dense_cell(SCENE.sums(TASK, state), SCENE.sums(TASK, dense).samples[DOCUMENTS])
+    found = estimate(TASK.metrics, sums)["perplexity.transfer_gap"]
     return found.value, found.ci, found.reason
 
 
