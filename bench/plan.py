@@ -8,20 +8,27 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Any
 
+from pydantic import ValidationError
+
 from ..leaderboard.record import Labels, cell_id_of
-from ..registry import models, texts
+from ..registry import labelled, models, texts
 from ..registry.compressors import shelf
 from ..registry.compressors.method import Compressor
 from ..registry.errors import RegistryError, unknown
+from ..registry.labelled import Labelled
+from ..registry.mistakes import explain
 from ..registry.models import Model
+from ..registry.saes import lineage
 from ..registry.saes.entry import SaeEntry
 from ..registry.saes.resolve import resolve as resolve_sae
 from ..registry.texts import Role, Text
-from ..tasks import shelf as tasks_shelf
-from ..tasks.task import Task
+from ..tasks.examples import ExampleSet
+from ..tasks.shelf import KINDS
+from ..tasks.task import LabelledTask, Task
 from .suite import Definition, Place, Suite, SuiteFile
 
 DENSE = "dense"
+MICROWORLD = "microworld"
 _SHOWN = 60
 """Characters of a document that a message shows."""
 
@@ -34,6 +41,10 @@ class CellPlan:
     sae: SaeEntry
     prepend_bos: bool
     spec: dict[str, Any]
+    origin: SaeEntry | str
+    """The frozen SAE whose latents this one's are; or why there is none."""
+    counterpart: SaeEntry | str
+    """The frozen SAE at the same site; or why there is none."""
 
     @cached_property
     def cell_id(self) -> str:
@@ -73,8 +84,20 @@ class Plan:
     evaluation: Text
     calibration: Text
     training: Text
+    labelled: tuple[Labelled, ...]
+    """Labelled texts that some task looks at."""
     tasks: tuple[Task, ...]
     states: tuple[StatePlan, ...]
+
+    @property
+    def compares_features(self) -> bool:
+        """Whether a task compares latents with those of the dense state."""
+        return any(KINDS[task.name].compares for task in self.tasks)
+
+    @property
+    def labelled_tasks(self) -> list[LabelledTask]:
+        """Tasks that look at labelled examples."""
+        return [task for task in self.tasks if isinstance(task, LabelledTask)]
 
     @property
     def cells(self) -> list[CellPlan]:
@@ -87,13 +110,23 @@ class Plan:
 
     def sae_identity(self, entry: SaeEntry, prepend_bos: bool) -> dict[str, Any]:
         """What identifies an SAE on a given state: its entry, and the texts that made it."""
-        used = [ancestor for ancestor in lineage(entry) if ancestor.on is not None]
+        used = [ancestor for ancestor in lineage.ancestors(entry) if ancestor.on is not None]
         identity = entry.identity()
         cut = {"context": self.suite.data.context, "bos": prepend_bos}
         if any(ancestor.source == "trained" for ancestor in used):
             identity["training"] = {**self.training.identity("training"), **cut}
         if any(ancestor.source == "pruned" for ancestor in used):
             identity["calibration"] = {**self.calibration.identity("calibration"), **cut}
+        return identity
+
+    def task_identity(self, task: Task, counterpart: SaeEntry | str, prepend_bos: bool) -> dict[str, Any]:
+        """What identifies a task on an SAE: version, settings, and what it looks at beside the evaluation text."""
+        identity: dict[str, Any] = {"version": task.version, **task.params}
+        if KINDS[task.name].compares:
+            missing = isinstance(counterpart, str)
+            identity["counterpart"] = None if missing else self.sae_identity(counterpart, prepend_bos)
+        if isinstance(task, LabelledTask):
+            identity["sets"] = {text.name: text.identity for text in self.labelled if text.name in task.sets}
         return identity
 
     def calibration_identity(self, prepend_bos: bool) -> dict[str, Any]:
@@ -103,11 +136,6 @@ class Plan:
         identity = self.calibration.identity("calibration")
         drawn = {"sequences": settings.sequences, "context": context, "bos": prepend_bos, "seed": settings.seed}
         return {**identity, **drawn, "propagation": settings.propagation}
-
-
-def lineage(entry: SaeEntry) -> list[SaeEntry]:
-    """An SAE and those that it is made from."""
-    return [entry, *(lineage(entry.base) if entry.base is not None else [])]
 
 
 def make(source: SuiteFile) -> Plan:
@@ -150,13 +178,15 @@ class _Planner:
 
     def plan(self) -> Plan:
         evaluation, calibration, training = self._texts()
-        tasks = tuple(self._task(index, name) for index, name in enumerate(self._suite.tasks))
+        labelled = self._labelled()
+        sets = [ExampleSet(text.name, text.attributes, text.spurious) for text in labelled]
+        tasks = tuple(self._task(index, definition, sets) for index, definition in enumerate(self._suite.tasks))
         found = [self._located(("models", i), models.resolve, d) for i, d in enumerate(self._suite.models)]
-        for key, names in (("models", [model.name for model in found]), ("tasks", self._suite.tasks)):
+        for key, names in (("models", [model.name for model in found]), ("tasks", [task.name for task in tasks])):
             for index, name in enumerate(names):
                 self._check_name((key, index), name, names[:index])
         compressors = self._compressors()
-        partial = Plan(self._suite, evaluation, calibration, training, tasks, ())
+        partial = Plan(self._suite, evaluation, calibration, training, labelled, tasks, ())
         states = tuple(
             StatePlan(model, compressor, self._cells(partial, model, compressor, saes))
             for model in found
@@ -182,7 +212,12 @@ class _Planner:
 
     def _check_texts(self, plan: Plan) -> None:
         """Look into the texts that the plan will need, so that an empty or broken file shows now."""
-        made = {ancestor.source for cell in plan.cells for ancestor in lineage(cell.sae) if ancestor.on is not None}
+        made = {
+            ancestor.source
+            for cell in plan.cells
+            for ancestor in lineage.ancestors(cell.sae)
+            if ancestor.on is not None
+        }
         calibrated = any(state.compressor.needs_calibration for state in plan.states) or "pruned" in made
         needed: list[tuple[Place, Text, Role]] = [(("data", "text"), plan.evaluation, "evaluation")]
         if calibrated:
@@ -220,10 +255,46 @@ class _Planner:
             )
         return text
 
-    def _task(self, index: int, name: str) -> Task:
-        if name not in tasks_shelf.KINDS:
-            raise self._source.mistake(("tasks", index), str(unknown("task", name, tasks_shelf.KINDS)))
-        return tasks_shelf.make(name)
+    def _task(self, index: int, definition: Definition, sets: Sequence[ExampleSet]) -> Task:
+        place: Place = ("tasks", index)
+        given = {"name": definition} if isinstance(definition, str) else definition
+        if "name" not in given:
+            raise self._source.mistake(place, f"a task needs a 'name'. Known: {', '.join(KINDS)}.")
+        name, settings = given["name"], {key: value for key, value in given.items() if key != "name"}
+        if name not in KINDS:
+            raise self._source.mistake(place, str(unknown("task", str(name), KINDS)))
+        kind = KINDS[name]
+        try:
+            return kind.make(kind.settings(**settings), sets)
+        except ValidationError as error:
+            raise self._source.mistake(place, f"Task '{name}': " + explain(error, kind.settings, settings)) from None
+
+    def _labelled(self) -> tuple[Labelled, ...]:
+        """The labelled texts that some task looks at; each is looked into, so that mistakes show now."""
+        names = [
+            definition if isinstance(definition, str) else definition.get("name") for definition in self._suite.tasks
+        ]
+        if not any(name in KINDS and KINDS[name].needs_labels for name in names):
+            return ()
+        data = self._suite.data
+        given = data.probing if data.probing is not None else [data.text] if data.text == MICROWORLD else []
+        if not given:
+            name = next(name for name in names if name in KINDS and KINDS[name].needs_labels)
+            message = (
+                f"task '{name}' needs labelled texts: name some, for example [{{path: train.jsonl, label: label}}]."
+            )
+            raise self._source.mistake(("data", "probing"), message)
+        found: list[Labelled] = []
+        for index, definition in enumerate(given):
+            place: Place = ("data", "probing", index) if data.probing is not None else ("data", "text")
+            text = self._located(place, labelled.resolve, definition)
+            self._check_name(place, text.name, [other.name for other in found])
+            try:
+                labelled.check(text)
+            except RegistryError as error:
+                raise self._source.mistake(place, str(error)) from error
+            found.append(text)
+        return tuple(found)
 
     def _compressors(self) -> list[Compressor]:
         named: dict[str, Compressor] = {}
@@ -273,9 +344,11 @@ class _Planner:
     def _cells(
         self, plan: Plan, model: Model, compressor: Compressor, saes: Sequence[SaeEntry]
     ) -> tuple[CellPlan, ...]:
-        return tuple(self._cell(plan, model, compressor, entry) for entry in saes)
+        return tuple(self._cell(plan, model, compressor, entry, lineage.counterpart(entry, saes)) for entry in saes)
 
-    def _cell(self, plan: Plan, model: Model, compressor: Compressor, entry: SaeEntry) -> CellPlan:
+    def _cell(
+        self, plan: Plan, model: Model, compressor: Compressor, entry: SaeEntry, counterpart: SaeEntry | str
+    ) -> CellPlan:
         data = self._suite.data
         bos = entry.prepend_bos if data.prepend_bos is None else data.prepend_bos
         spec: dict[str, Any] = {
@@ -290,7 +363,7 @@ class _Planner:
                 "context": data.context,
                 "bos": bos,
             },
-            "tasks": {task.name: {"version": task.version} for task in plan.tasks},
+            "tasks": {task.name: plan.task_identity(task, counterpart, bos) for task in plan.tasks},
             "seed": self._suite.seed,
         }
         labels = Labels(
@@ -301,7 +374,7 @@ class _Planner:
             sae_source=entry.source,
             text=plan.evaluation.name,
         )
-        return CellPlan(labels, entry, bos, spec)
+        return CellPlan(labels, entry, bos, spec, lineage.origin(entry), counterpart)
 
 
 def calibration_bos(data: Any) -> bool:

@@ -9,12 +9,13 @@ from typing import Literal
 from ..leaderboard import store
 from ..leaderboard.errors import RecordError
 from ..leaderboard.record import Failure, Record
+from ..registry.saes import lineage
 from ..tasks.perplexity import NO_DENSE
 from . import environment
 from .artifacts import Artifacts
 from .executors import Crashed, LocalExecutor
 from .job import CellDone, Job, JobDone, PhaseStarted, Progress
-from .plan import CellPlan, Plan, StatePlan, lineage
+from .plan import CellPlan, Plan, StatePlan
 from .progress import View
 from .suite import SuiteFile
 from .supply import Supply
@@ -115,11 +116,11 @@ def _preparations(
         saes = {
             ancestor.name
             for cell in missing[state.name]
-            for ancestor in lineage(cell.sae)
+            for ancestor in lineage.ancestors(cell.sae)
             if ancestor.on == "dense" and not supply.is_made(ancestor, cell.prepend_bos)
         }
         wanted = {cell.prepend_bos for cell in missing[state.name]}
-        conventions = {bos for bos in wanted if not supply.has_dense_reading(bos)}
+        conventions = {bos for bos in wanted if not supply.dense_reference(bos).is_complete()}
         if saes or conventions:
             needed = prepare.setdefault(plan.dense_of(state).name, Preparation())
             needed.saes.update(saes)

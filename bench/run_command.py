@@ -14,12 +14,12 @@ from rich.console import Console
 from rich.table import Table
 
 from ..leaderboard import boards, store, terminal
+from ..registry.saes import lineage
 from . import artifacts, executors, plan, suite
 from .cli import CELLS_FAILED, INTERRUPTED
 from .console import console as make_console
 from .definitions import definitions
 from .errors import UsageError
-from .plan import lineage
 from .progress import view
 from .run import Rerun, Run, Settings, Todo, record_of, todo
 
@@ -141,7 +141,7 @@ def _show_plan(planned: plan.Plan, work: Todo, folder: Path, console: Console) -
         trained = {
             ancestor.name: getattr(ancestor.params, "tokens", None)
             for cell in open_cells
-            for ancestor in lineage(cell.sae)
+            for ancestor in lineage.ancestors(cell.sae)
             if ancestor.source == "trained" and (ancestor.depends_on_state or state.is_dense)
         }
         calibration = f"{data.calibration.sequences} sequences" if state.compressor.needs_calibration else "-"

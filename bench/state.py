@@ -14,11 +14,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from ..leaderboard.record import Failure, Measurement, Record
+from ..leaderboard.record import Failure, Record
 from ..registry import models, sites
 from ..registry.compressors.method import compress, noted_warnings
 from ..registry.compressors.outcome import NotCompressed
@@ -28,17 +27,15 @@ from ..registry.errors import Impossible
 from ..registry.saes import build
 from ..registry.saes.build import Built
 from ..registry.sites import Site
-from ..registry.windows import Windows
-from ..tasks.estimate import estimate
-from ..tasks.metric import Estimate, Metric
-from ..tasks.task import Sums, TextTask, with_dense_cell
+from ..tasks.task import Sums
 from . import environment
-from .artifacts import Artifacts
-from .job import CellDone, Event, Job, PairedSums, PhaseStarted, Progress
-from .measure import Subject, measure
+from .artifacts import Artifacts, workspace
+from .counting import Scene, count
+from .figures import Figures, figures
+from .job import CellDone, Event, Job, PhaseStarted, Progress
 from .plan import CellPlan, Plan, StatePlan, make
 from .profiling import Stopwatch
-from .reading import Reading, read
+from .reading import read
 from .supply import Supply
 
 
@@ -121,19 +118,25 @@ class _StateRun:
         self, model: PreTrainedModel, bos: bool, wanted: Sequence[CellPlan], others: Sequence[CellPlan]
     ) -> None:
         """Read the text once, make the SAEs, measure all cells of one BOS convention."""
-        text = self._supply.evaluation(bos)
-        with tempfile.TemporaryDirectory(prefix="saetransfer-reading-") as name:
+        text, reference = self._supply.evaluation(bos), self._supply.dense_reference(bos)
+        with tempfile.TemporaryDirectory(dir=workspace(self._job.cache)) as name:
             folder = Path(name)
             with self._watch.phase("read"):
-                places = sorted({self._places[cell.labels.sae] for cell in wanted})
-                reading = read(model, text, places, folder, self._progress)
+                places = {self._places[cell.labels.sae] for cell in wanted}
+                left = set(reference.sites) if self._state.is_dense else set()
+                reading = read(model, text, sorted(places | left), folder, self._progress)
             if self._state.is_dense:
-                self._supply.keep_dense_reading(bos, folder)
+                reference.keep(folder)
             supplied = self._supply_saes(model, bos, [*wanted, *others])
             ready = [cell for cell in wanted if cell.labels.sae in supplied]
-            if ready:
-                with self._failing(ready):
-                    self._measure(model, reading, text, ready, supplied)
+            scene = Scene(
+                self._plan, self._state, self._supply, bos, model, reading, folder,
+                places=self._places, watch=self._watch, progress=self._progress,
+            )  # fmt: skip
+            with self._failing(ready):
+                counted = count(scene, ready, supplied)
+                for cell in ready:
+                    self._report(cell, counted[cell.labels.sae], supplied[cell.labels.sae])
 
     def _supply_saes(self, model: PreTrainedModel, bos: bool, cells: Sequence[CellPlan]) -> dict[str, Built]:
         supplied: dict[str, Built] = {}
@@ -142,50 +145,18 @@ class _StateRun:
                 supplied[cell.labels.sae] = self._supply.sae(cell.sae, bos, model, self._progress)
         return supplied
 
-    def _measure(
-        self,
-        model: PreTrainedModel,
-        reading: Reading,
-        text: Windows,
-        cells: Sequence[CellPlan],
-        supplied: Mapping[str, Built],
-    ) -> None:
-        bos = cells[0].prepend_bos
-        with self._watch.phase("measure"):
-            dense = None if self._state.is_dense else self._supply.dense_reading(bos, text)
-            names = [cell.labels.sae for cell in cells]
-            text_tasks = [task for task in self._plan.tasks if isinstance(task, TextTask)]
-            subjects = [Subject(name, self._places[name], supplied[name].sae) for name in names]
-            counted = measure(model, reading, dense, subjects, text_tasks, self._progress)
-        for cell in cells:
-            self._report(cell, counted[cell.labels.sae], supplied[cell.labels.sae])
-
     def _report(self, cell: CellPlan, counted: Mapping[str, Sums], supplied: Built) -> None:
         """Values and intervals of one cell, as its record."""
-        own = {
-            name: values
-            for task in self._plan.tasks
-            for units in counted[task.name].samples.values()
-            for name, values in units.items()
-            if name in task.paired
-        }
-        reference = own if self._state.is_dense else _arrays(self._job.dense_sums.get(cell.labels.sae, {}))
-        figures: dict[str, Measurement] = {}
-        for task in self._plan.tasks:
-            sums = with_dense_cell(counted[task.name], reference)
-            found = estimate(task.metrics, sums, self._plan.suite.seed)
-            figures |= {metric.name: _measurement(metric, found[metric.name], sums) for metric in task.metrics}
-        # What is not finite is no sum to compare with; the figures that need it say why they have no value.
-        per_document = {name: values.tolist() for name, values in own.items() if np.isfinite(values).all()}
-        self._finish(cell, "ok", metrics=figures, per_document=per_document, supplied=supplied)
+        dense = None if self._state.is_dense else self._job.dense_sums.get(cell.labels.sae, {})
+        found = figures(self._plan.tasks, counted, dense, self._plan.suite.seed)
+        self._finish(cell, "ok", found=found, supplied=supplied)
 
     def _finish(
         self,
         cell: CellPlan,
         status: Literal["ok", "failed", "skipped"],
         *,
-        metrics: Mapping[str, Measurement] | None = None,
-        per_document: Mapping[str, list[float]] | None = None,
+        found: Figures | None = None,
         supplied: Built | None = None,
         error: Failure | None = None,
     ) -> None:
@@ -198,8 +169,9 @@ class _StateRun:
             spec=cell.spec,  # type: ignore[arg-type]  # pydantic makes the Spec
             compression=self._outcome.compression,
             sae=None if supplied is None else build.facts(supplied.sae) | {"cost": asdict(supplied.cost)},
-            metrics=dict(metrics or {}),
-            per_document=dict(per_document or {}),
+            metrics=found.metrics if found else {},
+            per_document=found.per_document if found else {},
+            details=found.details if found else {},
             phases=[phase for phase in self._watch.phases if phase.name not in names],
             environment=self._environment,
             error=error,
@@ -226,12 +198,3 @@ class _StateRun:
 
     def _progress(self, fraction: float) -> None:
         self._emit(Progress(fraction))
-
-
-def _measurement(metric: Metric, found: Estimate, sums: Sums) -> Measurement:
-    n = int(sums.total(metric.counted))
-    return Measurement(value=found.value, unit=metric.unit, ci=found.ci, n=n, reason=found.reason, halves=found.halves)
-
-
-def _arrays(sums: PairedSums) -> dict[str, np.ndarray]:
-    return {name: np.asarray(values, np.float64) for name, values in sums.items()}

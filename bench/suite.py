@@ -75,6 +75,8 @@ class Data(_Section):
     """Whether windows begin with BOS; None: as each SAE was trained."""
     calibration: Calibration = Calibration()
     training: Training = Training()
+    probing: list[Definition] | None = None
+    """Labelled texts for probes; None: the microworld's, where that is the text."""
 
 
 class Suite(_Section):
@@ -85,7 +87,7 @@ class Suite(_Section):
     models: Annotated[list[Definition], Field(min_length=1)]
     compressors: Annotated[list[Definition], Field(min_length=1)]
     saes: Annotated[list[Definition], Field(min_length=1)]
-    tasks: Annotated[list[str], Field(min_length=1)] = ["reconstruction", "perplexity"]
+    tasks: Annotated[list[Definition], Field(min_length=1)] = ["reconstruction", "perplexity"]
     data: Data
     seed: Annotated[int, BeforeValidator(_whole_number), Field(ge=0)] = 0
 

@@ -9,7 +9,6 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,8 +25,11 @@ from ..registry.saes.entry import SaeEntry
 from ..registry.texts import Role, nothing_to
 from ..registry.windows import Windows
 from .artifacts import Artifacts
+from .dense_reference import DenseReference
+from .example_texts import labelled_examples
 from .plan import Plan, StatePlan, calibration_bos
-from .reading import HIDDEN, Reading, max_positions, open_array
+from .pooling import ExampleTexts
+from .reading import max_positions
 
 _COST = "cost.json"
 _INSPECTED = 8
@@ -102,40 +104,14 @@ class Supply:
             seed=settings.seed,
         )
 
-    def reading_key(self, prepend_bos: bool) -> dict[str, Any]:
-        """Key of the dense reading: what was run on what, and by what, since last digits differ between the latter."""
-        data = self._plan.suite.data
-        text = self._plan.evaluation.identity("evaluation")
-        return {
-            "kind": "reading",
-            "model": self._state.model.identity,
-            "data": {"text": text, "tokens": data.tokens, "context": data.context, "bos": prepend_bos},
-            "torch": torch.__version__,
-            "device": torch.device(self._device).type,
-        }
+    def dense_reference(self, prepend_bos: bool) -> DenseReference:
+        """What the dense state leaves for the others."""
+        return DenseReference(self._plan, self._state, self._artifacts, self._device, prepend_bos)
 
-    def dense_reading(self, prepend_bos: bool, text: Windows) -> Reading:
-        """The final hidden states of the dense model.
-
-        Raises:
-            LookupError: the dense state, which is run before all others, has not left it.
-        """
-        folder = self._artifacts.find(self.reading_key(prepend_bos))
-        if folder is None:
-            raise LookupError(f"There is no reading of the dense {self._state.model.name}: see why its cells failed.")
-        shape = (text.n_positions, self._state.model.config.hidden_size)
-        dtype = getattr(torch, self._state.model.dtype)
-        return Reading(text, {HIDDEN: open_array(folder / f"{HIDDEN}.bin", shape, dtype)})
-
-    def has_dense_reading(self, prepend_bos: bool) -> bool:
-        """Whether the dense model need not be run for other states."""
-        return self._artifacts.find(self.reading_key(prepend_bos)) is not None
-
-    def keep_dense_reading(self, prepend_bos: bool, reading_folder: Path) -> None:
-        """Hand the final hidden states of the dense model over to the states that are compared with it."""
-        if not self.has_dense_reading(prepend_bos):
-            with self._artifacts.create(self.reading_key(prepend_bos)) as folder:
-                (reading_folder / f"{HIDDEN}.bin").rename(folder / f"{HIDDEN}.bin")
+    def examples(self, prepend_bos: bool) -> list[ExampleTexts]:
+        """The labelled texts that tasks look at, as token ids."""
+        context = self._plan.suite.data.context
+        return [labelled_examples(text, self.tokenizer, context, prepend_bos) for text in self._plan.labelled]
 
     def sae_key(self, entry: SaeEntry, prepend_bos: bool) -> dict[str, Any]:
         """Key of an SAE that is made: its own identity, the model, and the state where it depends on that."""
@@ -209,7 +185,7 @@ class Supply:
         for part in windows.stream(endless, self.tokenizer, context=context, prepend_bos=prepend_bos):
             for batch in part.batches(max_positions(model)):
                 with torch.inference_mode():
-                    found = sites.read(model, batch.tokens.to(model.device), site)
+                    found = sites.read(model, batch.tokens.to(model.device), [site])[site]
                 # A clone made outside inference mode, since training differentiates through what is read here.
                 yield found[batch.valid.to(found.device)].clone()
                 in_vain = 0 if batch.valid.any() else in_vain + 1

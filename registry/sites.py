@@ -211,22 +211,29 @@ def skip_blocks(
 
 
 class _Read(Exception):
-    """Ends a forward pass once the site has been read."""
+    """Ends a forward pass once all sites have been read."""
 
 
 def read(
-    model: PreTrainedModel, tokens: Int[Tensor, "batch position"], site: Site
-) -> Float[Tensor, "batch position channel"]:
-    """The activations at one site; the layers after it are not run."""
-    found: list[Tensor] = []
+    model: PreTrainedModel, tokens: Int[Tensor, "batch position"], sites: Sequence[Site]
+) -> dict[Site, Float[Tensor, "batch position _"]]:
+    """The activations at some sites; the layers after the last of them are not run."""
+    found: dict[Site, Tensor] = {}
 
-    def keep(hidden: Tensor) -> None:
-        found.append(hidden.detach())
-        raise _Read
+    def keep(site: Site) -> Callable[[Tensor], None]:
+        def change(hidden: Tensor) -> None:
+            found[site] = hidden.detach()
+            if len(found) == len(set(sites)):
+                raise _Read
 
-    with edit(model, site, keep), suppress(_Read):
+        return change
+
+    with ExitStack() as stack:
+        stack.enter_context(suppress(_Read))
+        for site in set(sites):
+            stack.enter_context(edit(model, site, keep(site)))
         last_hidden(model, tokens)
-    return found[0]
+    return found
 
 
 def replay_needs(site: Site) -> Site:

@@ -158,6 +158,19 @@ def collect(
     return Windows(tuple(taken), tuple(unit % MAX_UNITS for unit in units), special_ids(tokenizer))
 
 
+def one_each(
+    documents: Iterable[str], tokenizer: PreTrainedTokenizerBase, *, context: int, prepend_bos: bool
+) -> list[Int[Tensor, " _"]]:
+    """The first window of every document, in their order: no token at all (or BOS alone) for one without text."""
+    bos = bos_id(tokenizer) if prepend_bos else None
+    prefix = [] if bos is None else [bos]
+    length = context - len(prefix)
+    return [
+        torch.tensor(prefix + tokenizer(document, add_special_tokens=False, verbose=False)["input_ids"][:length])
+        for document in documents
+    ]
+
+
 def sample(
     documents: Iterable[str],
     tokenizer: PreTrainedTokenizerBase,

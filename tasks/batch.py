@@ -93,18 +93,23 @@ class SiteBatch:
         mean: Float[Tensor, " channel"],
         splice: Callable[[Float[Tensor, "token channel"]], Hidden],
         splice_zero: Callable[[], Hidden],
-        dense_activations: Float[Tensor, "token channel"] | None = None,
+        dense_activations: Callable[[], Float[Tensor, "token channel"]] | None = None,
     ) -> None:
         """`mean` is the mean activation over all valid tokens of the text, `splice` runs the layers after the site.
 
-        `dense_activations` are those of the dense state; None where this is the dense one.
+        `dense_activations` gives those of the dense state; None where this is the dense one.
         """
         self.state = state
         self.activations = activations
-        self.dense_activations = activations if dense_activations is None else dense_activations
         self.mean = mean
         self._splice = splice
         self._splice_zero = splice_zero
+        self._dense_activations = dense_activations
+
+    @cached_property
+    def dense_activations(self) -> Float[Tensor, "token channel"]:
+        """The activations of the dense state."""
+        return self.activations if self._dense_activations is None else self._dense_activations()
 
     @cached_property
     def zero(self) -> Spliced:
@@ -177,14 +182,20 @@ class CellBatch:
         return None if self._counterpart is None else self._counterpart().float()
 
     @cached_property
+    def _seen(self) -> tuple[Float[Tensor, "token d_sae"], Float[Tensor, "token channel"]]:
+        # An SAE that normalises its inputs keeps their scale for the decoder: nothing may be encoded in between.
+        features = self._encode(self.site.activations)
+        return features.float(), self._decode(features).float()
+
+    @property
     def features(self) -> Float[Tensor, "token d_sae"]:
         """The SAE's latents, float32."""
-        return self._encode(self.site.activations).float()
+        return self._seen[0]
 
-    @cached_property
+    @property
     def reconstruction(self) -> Float[Tensor, "token channel"]:
         """What the SAE makes of the activations, float32."""
-        return self._decode(self.features).float()
+        return self._seen[1]
 
     @cached_property
     def spliced(self) -> Spliced:

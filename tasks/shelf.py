@@ -30,6 +30,10 @@ class Kind:
     """What a suite can choose, beside the task's name."""
     make: Callable[[Any, Sequence[ExampleSet]], Task]
     """From checked settings, and the sets of labelled examples that the suite names, to the task."""
+    needs_labels: bool = False
+    """Whether it needs labelled texts."""
+    compares: bool = False
+    """Whether it compares an SAE's latents with those of the frozen SAEs that it comes from or stands beside."""
 
 
 KINDS: dict[str, Kind] = {

@@ -40,9 +40,10 @@ def test_figures_agree_with_saelens(name: str, tmp_path: Path) -> None:
     site = parse_site(str(sae.cfg.metadata.hook_name), model.config)
     text = full_windows(found)
 
+    subject = Subject("sae", site, sae, dense_site=site, origin="none is asked for", counterpart="none is asked for")
     with torch.inference_mode():
         reading = read(model, text, [site], tmp_path, lambda _: None)
-        counted = measure(model, reading, None, [Subject("sae", site, sae)], TASKS, lambda _: None)
+        counted = measure(model, reading, None, [subject], TASKS, lambda _: None)
     ours = {
         metric: estimated
         for task in TASKS

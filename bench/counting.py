@@ -1,0 +1,128 @@
+"""All tasks on the cells of one state that share a BOS convention: what they have in common is computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from transformers import PreTrainedModel
+
+from ..registry.saes.build import Built
+from ..registry.saes.entry import SaeEntry
+from ..registry.sites import Site
+from ..tasks.examples import Examples
+from ..tasks.task import Fitted, LabelledTask, Sums, TextTask
+from .dense_reference import DenseReference
+from .measure import Named, Subject, measure
+from .plan import CellPlan, Plan, StatePlan
+from .pooling import Reader, pool
+from .profiling import Stopwatch
+from .reading import Reading
+from .supply import Supply
+
+Counted = dict[str, dict[str, Sums]]
+"""SAE -> task -> sums."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A state under one BOS convention, with its text read."""
+
+    plan: Plan
+    state: StatePlan
+    supply: Supply
+    bos: bool
+    model: PreTrainedModel
+    reading: Reading
+    folder: Path
+    """For what is kept on disk for the time of the job."""
+    places: Mapping[str, Site]
+    """Where the site of each SAE is in the state."""
+    watch: Stopwatch
+    progress: Callable[[float], None]
+
+    @cached_property
+    def reference(self) -> DenseReference:
+        """What the dense state has left, or leaves."""
+        return self.supply.dense_reference(self.bos)
+
+    def sae_of(self, entry: SaeEntry) -> Named:
+        """The SAE of an entry on this state."""
+        built = self.supply.sae(entry, self.bos, self.model, self.progress)
+        return Named(entry.name, built.sae)
+
+
+def count(scene: Scene, cells: Sequence[CellPlan], supplied: Mapping[str, Built]) -> Counted:
+    """The sums of every task on every cell; on the dense state also what other states need of it."""
+    counted: Counted = {cell.labels.sae: {} for cell in cells}
+    for part in (_text_tasks(scene, cells, supplied), _labelled_tasks(scene, cells, supplied)):
+        for name, sums in part.items():
+            counted[name] |= sums
+    return counted
+
+
+def _text_tasks(scene: Scene, cells: Sequence[CellPlan], supplied: Mapping[str, Built]) -> Counted:
+    tasks = [task for task in scene.plan.tasks if isinstance(task, TextTask)]
+    if not cells or not tasks:
+        return {}
+    known: dict[str, Named] = {name: Named(name, built.sae) for name, built in supplied.items()}
+
+    def named(entry: SaeEntry | str) -> Named | str:
+        """The SAE that one is compared with, if any task does so."""
+        if isinstance(entry, str) or not scene.plan.compares_features:
+            return str(entry)
+        if entry.name not in known:
+            known[entry.name] = scene.sae_of(entry)
+        return known[entry.name]
+
+    with scene.watch.phase("measure"):
+        dense = None if scene.state.is_dense else scene.reference.reading(scene.reading.windows)
+        subjects = [
+            Subject(
+                cell.labels.sae,
+                scene.places[cell.labels.sae],
+                supplied[cell.labels.sae].sae,
+                dense_site=cell.sae.site,
+                origin=named(cell.origin),
+                counterpart=named(cell.counterpart),
+            )
+            for cell in cells
+        ]
+        return measure(scene.model, scene.reading, dense, subjects, tasks, scene.progress)
+
+
+def _labelled_tasks(scene: Scene, cells: Sequence[CellPlan], supplied: Mapping[str, Built]) -> Counted:
+    tasks, reference = scene.plan.labelled_tasks, scene.reference
+    readers = {
+        cell.labels.sae: Reader(cell.labels.sae, scene.places[cell.labels.sae], supplied[cell.labels.sae].sae)
+        for cell in cells
+    }
+    origins = [] if not scene.state.is_dense else reference.origins
+    for entry in origins:
+        if entry.name not in readers and not all(reference.has_fit(task, entry) for task in tasks):
+            readers[entry.name] = Reader(entry.name, entry.site, scene.sae_of(entry).sae)
+    if not tasks or not readers:
+        return {}
+    with scene.watch.phase("examples"):
+        texts = scene.supply.examples(scene.bos)
+        pooled = pool(scene.model, texts, list(readers.values()), scene.folder, scene.progress)
+    counted: Counted = {cell.labels.sae: {} for cell in cells}
+    for task in tasks:
+        with scene.watch.phase(task.name):
+            for entry in origins:
+                if not reference.has_fit(task, entry):
+                    reference.keep_fit(task, entry, pooled[entry.name])
+            for done, cell in enumerate(cells, start=1):
+                counted[cell.labels.sae][task.name] = _count_labelled(scene, task, cell, pooled[cell.labels.sae])
+                scene.progress(done / len(cells))
+    return counted
+
+
+def _count_labelled(scene: Scene, task: LabelledTask, cell: CellPlan, examples: Mapping[str, Examples]) -> Sums:
+    if isinstance(cell.origin, str):
+        return task.count(examples, task.fit(examples), cell.origin)
+    dense: Fitted = scene.reference.kept_fit(task, cell.origin)
+    is_reference = scene.state.is_dense and cell.origin == cell.sae
+    return task.count(examples, dense if is_reference else task.fit(examples), dense)
