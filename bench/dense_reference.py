@@ -102,7 +102,7 @@ class DenseReference:
 
     def _fit_key(self, task: LabelledTask, entry: SaeEntry) -> dict[str, Any]:
         sae = self._plan.sae_identity(entry, self._bos)
-        identity = self._plan.task_identity(task, "", self._bos)
+        identity = self._plan.task_identity(task)
         return {"kind": "fit", "sae": sae, "task": {"name": task.name, **identity}, **self._conditions()}
 
     def _conditions(self) -> dict[str, Any]:

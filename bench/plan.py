@@ -119,12 +119,15 @@ class Plan:
             identity["calibration"] = {**self.calibration.identity("calibration"), **cut}
         return identity
 
-    def task_identity(self, task: Task, counterpart: SaeEntry | str, prepend_bos: bool) -> dict[str, Any]:
+    def counterpart_identity(self, counterpart: SaeEntry | str, prepend_bos: bool) -> dict[str, Any]:
+        """What a cell's figures depend on beside its own SAE, where a task compares dictionaries."""
+        if isinstance(counterpart, str) or not self.compares_features:
+            return {}
+        return {"counterpart": self.sae_identity(counterpart, prepend_bos)}
+
+    def task_identity(self, task: Task) -> dict[str, Any]:
         """What identifies a task on an SAE: version, settings, and what it looks at beside the evaluation text."""
         identity: dict[str, Any] = {"version": task.version, **task.params}
-        if KINDS[task.name].compares:
-            missing = isinstance(counterpart, str)
-            identity["counterpart"] = None if missing else self.sae_identity(counterpart, prepend_bos)
         if isinstance(task, LabelledTask):
             identity["sets"] = {text.name: text.identity for text in self.labelled if text.name in task.sets}
         return identity
@@ -355,7 +358,7 @@ class _Planner:
             "model": model.identity,
             "compressor": compressor.identity,
             "calibration": plan.calibration_identity(calibration_bos(data)) if compressor.needs_calibration else None,
-            "sae": plan.sae_identity(entry, bos),
+            "sae": plan.sae_identity(entry, bos) | plan.counterpart_identity(counterpart, bos),
             "site": entry.site.name,
             "data": {
                 "text": plan.evaluation.identity("evaluation"),
@@ -363,7 +366,7 @@ class _Planner:
                 "context": data.context,
                 "bos": bos,
             },
-            "tasks": {task.name: plan.task_identity(task, counterpart, bos) for task in plan.tasks},
+            "tasks": {task.name: plan.task_identity(task) for task in plan.tasks},
             "seed": self._suite.seed,
         }
         labels = Labels(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from .columns import COLUMNS, EXPLANATIONS, GAP, L0, TASKS, Column, Definition, header
+from .controls import violations
 from .figures import share
 from .groups import ComparableRecords, comparable
 from .matching import TOLERANCE, unmatched
@@ -20,12 +21,14 @@ from .sections import Section, sections, state_namer
 from .text import printable
 
 UNMATCHED = "†"
+VIOLATED = "‡"
 _MARKS = {
     "±": "half the width of the 95 % interval",
     "bold": "the smallest transfer gap among the compressed states of an SAE; a gap below zero means that the SAE "
     "costs the compressed model less than it costs the dense one",
     UNMATCHED: f"L0 differs by more than {share(TOLERANCE)} from that of the SAE made for the dense model at the same "
     "site and state: not matched, so figures are not comparable at equal sparsity",
+    VIOLATED: "a control does not hold for this cell: the notes say which",
 }
 
 
@@ -108,6 +111,7 @@ def _table(
     parts = sections(group.records)
     name_state = state_namer(group.records)
     marked = unmatched(group.records)
+    violated = violations(group.records)
 
     def row(record: Record, section: Section) -> tuple[Cell, ...]:
         figures = _figures(record, section, columns, marked)
@@ -115,7 +119,7 @@ def _table(
             Cell(section.title),
             Cell(name_state(record)),
             *figures,
-            Cell(status(record), short=short_status(record)),
+            _status(record, violated),
         )
 
     return Table(
@@ -124,9 +128,26 @@ def _table(
         counts=counts(group.records),
         headers=(Header("SAE", False, 1), Header("compressor", False, 1), *heads, Header("status", False, 1)),
         sections=tuple(tuple(row(record, part) for record in part.records) for part in parts),
-        notes=tuple(notes(group, groups)),
+        notes=(*notes(group, groups), *_violations(parts, name_state, violated)),
         failures=tuple(_failures(parts, name_state)),
     )
+
+
+def _status(record: Record, violated: Mapping[str, Sequence[str]]) -> Cell:
+    mark = f" {VIOLATED}" if record.cell_id in violated else ""
+    return Cell(status(record) + mark, short=short_status(record) + mark)
+
+
+def _violations(
+    parts: Sequence[Section], name_state: Callable[[Record], str], violated: Mapping[str, Sequence[str]]
+) -> Iterator[str]:
+    """Controls that do not hold; cells with the same message share a line."""
+    places: dict[str, list[str]] = {}
+    for part in parts:
+        for record in part.records:
+            for message in violated.get(record.cell_id, ()):
+                places.setdefault(message, []).append(f"{part.title} on {name_state(record)}")
+    return (f"Control violated by {', '.join(cells)}: {message}." for message, cells in places.items())
 
 
 def _failures(parts: Sequence[Section], name_state: Callable[[Record], str]) -> Iterator[str]:
@@ -166,5 +187,6 @@ def _marks(tables: Iterable[Table]) -> Iterator[tuple[str, str]]:
         "±": any("±" in cell.text for cell in cells),
         "bold": any(cell.best for cell in cells),
         UNMATCHED: any(cell.text.endswith(UNMATCHED) for cell in cells),
+        VIOLATED: any(cell.text.endswith(VIOLATED) for cell in cells),
     }
     return ((mark, text) for mark, text in _MARKS.items() if used[mark])
