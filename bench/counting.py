@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from transformers import PreTrainedModel
 
 from ..registry.saes.build import Built
 from ..registry.saes.entry import SaeEntry
+from ..registry.saes.splicing import spliced
 from ..registry.sites import Site
+from ..registry.windows import special_ids
 from ..tasks.examples import Examples
-from ..tasks.task import Fitted, LabelledTask, Sums, TextTask
+from ..tasks.task import Fitted, LabelledTask, ModelTask, Sums, TextTask
 from .dense_reference import DenseReference
 from .measure import Named, Subject, measure
 from .plan import CellPlan, Plan, StatePlan
@@ -57,8 +59,8 @@ class Scene:
 def count(scene: Scene, cells: Sequence[CellPlan], supplied: Mapping[str, Built]) -> Counted:
     """The sums of every task on every cell; on the dense state also what other states need of it."""
     counted: Counted = {cell.labels.sae: {} for cell in cells}
-    for part in (_text_tasks(scene, cells, supplied), _labelled_tasks(scene, cells, supplied)):
-        for name, sums in part.items():
+    for kind in (_text_tasks, _labelled_tasks, _model_tasks):
+        for name, sums in kind(scene, cells, supplied).items():
             counted[name] |= sums
     return counted
 
@@ -126,3 +128,18 @@ def _count_labelled(scene: Scene, task: LabelledTask, cell: CellPlan, examples: 
     dense: Fitted = scene.reference.kept_fit(task, cell.origin)
     is_reference = scene.state.is_dense and cell.origin == cell.sae
     return task.count(examples, dense if is_reference else task.fit(examples), dense)
+
+
+def _model_tasks(scene: Scene, cells: Sequence[CellPlan], supplied: Mapping[str, Built]) -> Counted:
+    counted: Counted = {cell.labels.sae: {} for cell in cells}
+    tokenizer = scene.supply.tokenizer
+    special = special_ids(tokenizer)
+    for task in (task for task in scene.plan.tasks if isinstance(task, ModelTask) and cells):
+        with scene.watch.phase(task.name):
+            plain = task.run(scene.model, tokenizer)
+            for done, cell in enumerate(cells, start=1):
+                name = cell.labels.sae
+                inside = partial(spliced, scene.model, scene.places[name], supplied[name].sae, special)
+                counted[name][task.name] = task.count(scene.model, tokenizer, inside, plain)
+                scene.progress(done / len(cells))
+    return counted

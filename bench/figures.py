@@ -22,6 +22,8 @@ class Figures:
     metrics: dict[str, Measurement]
     per_document: PairedSums
     details: dict[str, Any]
+    table: Mapping[str, np.ndarray] | None
+    """Columns by latent, where a task was asked for them."""
 
 
 def figures(tasks: Sequence[Task], counted: Mapping[str, Sums], dense: PairedSums | None, seed: int) -> Figures:
@@ -41,7 +43,8 @@ def figures(tasks: Sequence[Task], counted: Mapping[str, Sums], dense: PairedSum
     # What is not finite is no sum to compare with; the figures that need it say why they have no value.
     per_document = {name: values.tolist() for name, values in own.items() if np.isfinite(values).all()}
     details = {task.name: dict(counted[task.name].details) for task in tasks if counted[task.name].details}
-    return Figures(metrics, per_document, details)
+    table = next((sums.table for sums in counted.values() if sums.table is not None), None)
+    return Figures(metrics, per_document, details, table)
 
 
 def _paired(tasks: Sequence[Task], counted: Mapping[str, Sums]) -> UnitSums:

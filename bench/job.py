@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import numpy as np
 
 from ..leaderboard.record import Record
 from .suite import SuiteFile
@@ -59,6 +62,8 @@ class CellDone:
     """A record is finished."""
 
     record: Record
+    table: Mapping[str, np.ndarray] | None = None
+    """Columns by latent, where a task was asked for them."""
 
 
 @dataclass(frozen=True)

@@ -194,6 +194,8 @@ class Run:
         elif isinstance(event, Progress):
             view.job(job.name, self._phases[job.name], event.fraction)
         elif isinstance(event, CellDone):
+            if event.table is not None:
+                store.write_table(event.record, event.table, self._settings.out)
             self._write(job.name, event.record, view)
         else:
             if isinstance(event, Crashed):

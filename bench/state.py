@@ -177,7 +177,7 @@ class _StateRun:
             error=error,
         )
         self._outcome.done.add(cell.labels.sae)
-        self._emit(CellDone(record))
+        self._emit(CellDone(record, found.table if found else None))
 
     @contextmanager
     def _failing(self, cells: Sequence[CellPlan]) -> Iterator[None]:

@@ -11,14 +11,18 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
 
 from .errors import RecordError
 from .record import Labels, Record, parse, to_json
 
 CELLS_FOLDER = "cells"
+FEATURES_FOLDER = "features"
 SLUG_LENGTH = 40
 STALE_SECONDS = 3600.0
 """Age at which a temporary file is nobody's: writing a record takes milliseconds."""
@@ -56,22 +60,44 @@ def cell_path(folder: str | Path, labels: Labels, cell_id: str) -> Path:
     return Path(folder) / CELLS_FOLDER / f"{'__'.join(parts)}.json"
 
 
+def table_path(folder: str | Path, labels: Labels, cell_id: str) -> Path:
+    """Where the table of a cell's latents belongs: named as its record, in `<folder>/features/`."""
+    return Path(folder) / FEATURES_FOLDER / cell_path(folder, labels, cell_id).with_suffix(".parquet").name
+
+
 def write(record: Record, folder: str | Path) -> Path:
     """Put a record into its place under `folder`, whole or not at all, and return that place."""
     path = cell_path(folder, record.labels, record.cell_id)
-    text = to_json(record)
+    with _whole(path) as file:
+        file.write(to_json(record).encode())
+    return path
+
+
+def write_table(record: Record, columns: Mapping[str, np.ndarray], folder: str | Path) -> Path:
+    """Put a table of a cell's latents beside its record, as Parquet, whole or not at all, and return its place."""
+    import pyarrow
+    from pyarrow import parquet
+
+    path = table_path(folder, record.labels, record.cell_id)
+    with _whole(path) as file:
+        parquet.write_table(pyarrow.table(dict(columns)), file)
+    return path
+
+
+@contextlib.contextmanager
+def _whole(path: Path) -> Iterator[BinaryIO]:
+    """A file to be written; it stands in its place when the context ends without an exception."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
-        with temporary.open("x", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with temporary.open("xb") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
     _sync_folder(path.parent)
-    return path
 
 
 def read(path: str | Path) -> Record:

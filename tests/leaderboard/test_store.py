@@ -10,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
+import pandas
 import pytest
 
 from saetransfer.leaderboard import store
@@ -32,6 +34,15 @@ def test_what_is_written_is_found_again(tmp_path: Path) -> None:
 def test_a_file_is_named_after_its_cell(tmp_path: Path) -> None:
     one = record("wanda-50")
     assert store.write(one, tmp_path) == tmp_path / "cells" / f"microworld__wanda-50__frozen__{one.cell_id}.json"
+
+
+def test_a_table_of_latents_stands_beside_its_record_and_is_none(tmp_path: Path) -> None:
+    one = record("wanda-50")
+    path = store.write_table(one, {"latent": np.arange(3), "r": np.array([1.0, 0.5, np.nan])}, tmp_path)
+    assert path == tmp_path / "features" / f"microworld__wanda-50__frozen__{one.cell_id}.parquet"
+    assert pandas.read_parquet(path)["r"][1] == 0.5
+    assert list(path.parent.iterdir()) == [path]
+    assert store.read_all([tmp_path]) == store.Records((), ())
 
 
 @pytest.mark.parametrize("name", HOSTILE)

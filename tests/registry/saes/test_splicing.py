@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import product
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -97,12 +97,16 @@ def test_padding_on_either_side_changes_no_prediction(model: PreTrainedModel, si
             torch.testing.assert_close(logits[of_row], alone, rtol=1e-4, atol=1e-4)
 
 
-def test_generation_with_a_cache_is_generation_without(model: PreTrainedModel) -> None:
+def generated(model: Any, mask: Tensor, *, use_cache: bool) -> Tensor:
     settings = {"max_new_tokens": 6, "min_new_tokens": 6, "do_sample": False, "pad_token_id": 2}
+    return model.generate(TOKENS, attention_mask=mask, use_cache=use_cache, **settings)
+
+
+def test_generation_with_a_cache_is_generation_without(model: PreTrainedModel) -> None:
     mask = torch.ones_like(TOKENS)
     with spliced(model, Site(0, "resid_post"), toy_sae(32), SPECIAL):
-        cached = model.generate(TOKENS, attention_mask=mask, use_cache=True, **settings)
-        uncached = model.generate(TOKENS, attention_mask=mask, use_cache=False, **settings)
+        cached = generated(model, mask, use_cache=True)
+        uncached = generated(model, mask, use_cache=False)
     assert torch.equal(cached, uncached)
 
 
