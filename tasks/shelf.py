@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from .downstream import Downstream, DownstreamSettings
 from .examples import ExampleSet
 from .metric import Metric
 from .perplexity import Perplexity
@@ -42,6 +43,11 @@ KINDS: dict[str, Kind] = {
     ),
     "perplexity": Kind(
         "what the model loses with the reconstruction in it", NoSettings, lambda _settings, _sets: Perplexity()
+    ),
+    "downstream": Kind(
+        "what the state answers in tasks of lm-eval, without and with the SAE in it",
+        DownstreamSettings,
+        lambda settings, _sets: Downstream(settings),
     ),
 }
 

@@ -18,3 +18,6 @@ SAE_FOLDERS: dict[str, Path] = {
     "microworld-mlp-2": _HERE / "saes" / "mlp-2",
 }
 """Name of an SAE -> its folder, for `sae_lens.SAE.load_from_disk`."""
+
+DOWNSTREAM_FOLDER: Path = _HERE / "downstream"
+"""Tasks for lm-eval about the microworld (`lm_eval --include_path`): multiple choice about its facts and agreement."""

@@ -97,16 +97,13 @@ def test_padding_on_either_side_changes_no_prediction(model: PreTrainedModel, si
             torch.testing.assert_close(logits[of_row], alone, rtol=1e-4, atol=1e-4)
 
 
-def generated(model: Any, mask: Tensor, *, use_cache: bool) -> Tensor:
-    settings = {"max_new_tokens": 6, "min_new_tokens": 6, "do_sample": False, "pad_token_id": 2}
-    return model.generate(TOKENS, attention_mask=mask, use_cache=use_cache, **settings)
-
-
 def test_generation_with_a_cache_is_generation_without(model: PreTrainedModel) -> None:
+    settings = {"max_new_tokens": 6, "min_new_tokens": 6, "do_sample": False, "pad_token_id": 2}
     mask = torch.ones_like(TOKENS)
+    generate: Any = model.generate
     with spliced(model, Site(0, "resid_post"), toy_sae(32), SPECIAL):
-        cached = generated(model, mask, use_cache=True)
-        uncached = generated(model, mask, use_cache=False)
+        cached = generate(TOKENS, attention_mask=mask, use_cache=True, **settings)
+        uncached = generate(TOKENS, attention_mask=mask, use_cache=False, **settings)
     assert torch.equal(cached, uncached)
 
 
