@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -16,6 +17,7 @@ from ..registry.compressors import shelf
 from ..registry.compressors.method import Compressor
 from ..registry.errors import RegistryError, unknown
 from ..registry.labelled import Labelled
+from ..registry.microworld import DOWNSTREAM_FOLDER
 from ..registry.mistakes import explain
 from ..registry.models import Model
 from ..registry.saes import lineage
@@ -267,10 +269,27 @@ class _Planner:
         if name not in KINDS:
             raise self._source.mistake(place, str(unknown("task", str(name), KINDS)))
         kind = KINDS[name]
+        if kind.names_tasks:
+            settings = {**settings, "tasks": self._harness_tasks(place, settings.get("tasks"))}
         try:
             return kind.make(kind.settings(**settings), sets)
         except ValidationError as error:
             raise self._source.mistake(place, f"Task '{name}': " + explain(error, kind.settings, settings)) from None
+
+    def _harness_tasks(self, place: Place, given: Any) -> Any:
+        """Tasks of lm-eval with paths that are absolute; anything but a list of names is left to be refused."""
+        if given is None and self._suite.data.text != MICROWORLD:
+            raise self._source.mistake(place, "name the tasks of lm-eval to run: tasks: [arc_easy, my_task.yaml].")
+        names = [MICROWORLD] if given is None else given
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            return names
+        return [self._harness_task(name) for name in names]
+
+    def _harness_task(self, name: str) -> str:
+        if name == MICROWORLD:
+            return str(DOWNSTREAM_FOLDER)
+        is_path = len(Path(name).parts) > 1 or Path(name).suffix in (".yaml", ".yml")
+        return str((self._source.folder / name).resolve()) if is_path else name
 
     def _labelled(self) -> tuple[Labelled, ...]:
         """The labelled texts that some task looks at; each is looked into, so that mistakes show now."""

@@ -33,6 +33,8 @@ class Kind:
     """From checked settings, and the sets of labelled examples that the suite names, to the task."""
     needs_labels: bool = False
     """Whether it needs labelled texts."""
+    names_tasks: bool = False
+    """Whether its setting `tasks` names tasks of lm-eval: by name, file or folder."""
     compares: bool = False
     """Whether it compares an SAE's latents with those of the frozen SAEs that it comes from or stands beside."""
 
@@ -48,6 +50,7 @@ KINDS: dict[str, Kind] = {
         "what the state answers in tasks of lm-eval, without and with the SAE in it",
         DownstreamSettings,
         lambda settings, _sets: Downstream(settings),
+        names_tasks=True,
     ),
 }
 

@@ -58,7 +58,7 @@ def test_examples_are_pooled_each_for_itself(
             for reader in readers:
                 x = captured[reader.site][0, list(counted)]
                 features = sae.encode(x)
-                written = features if normalisation == "none" else features * sae.ln_std
+                written = features if normalisation == "none" else features * torch.as_tensor(sae.ln_std)
                 examples = found[reader.name]["toys"]
                 activations = getattr(examples.site, split).activations[row]
                 latents = getattr(examples, split)
