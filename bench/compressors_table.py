@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 
 from ..leaderboard import store
-from ..leaderboard.columns import MEANINGS_OF_STATES, OF_STATES, TASKS, header
+from ..leaderboard.columns import MEANINGS_OF_STATES, TASKS, header, of_states
 from ..leaderboard.groups import ComparableRecords, comparable
 from ..leaderboard.markdown import escape
 from ..leaderboard.notes import failure, versions
@@ -73,7 +73,7 @@ def render(records: Iterable[Record]) -> str:
         raise UsageError("There is no record of a frozen SAE (a pretrained one, or one trained on the dense model).")
     parts = [part for group in comparable(frozen, TASKS) for part in _tables(group)]
     meanings = [(title, text) for title, text in MEANINGS_OF_STATES.items()]
-    meanings += [(column.title, definitions()[column.metric].text) for column in OF_STATES if column.metric]
+    meanings += [(column.title, definitions()[column.metric].text) for column in of_states(frozen) if column.metric]
     meanings.append(("±", "half the width of the 95 % interval (bootstrap over documents)"))
     parts.append("\n".join(f"- *{escape(title)}*: {escape(text)}" for title, text in meanings))
     parts.append(f"Versions: {escape(versions(frozen))}.")
@@ -94,9 +94,10 @@ def _tables(group: ComparableRecords) -> Iterator[str]:
 
 
 def _table(records: Sequence[Record]) -> str:
-    heads = ["compressor", *(header(column, records, definitions()) for column in OF_STATES)]
-    rules = ["---", *("---:" for _ in OF_STATES)]
-    rows = [[printable(record.labels.compressor), *(column.show(record) for column in OF_STATES)] for record in records]
+    columns = of_states(records)
+    heads = ["compressor", *(header(column, records, definitions()) for column in columns)]
+    rules = ["---", *("---:" for _ in columns)]
+    rows = [[printable(record.labels.compressor), *(column.show(record) for column in columns)] for record in records]
     return "\n".join(f"| {' | '.join(map(escape, row))} |" for row in (heads, rules, *rows))
 
 

@@ -12,7 +12,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from ..leaderboard.columns import OF_STATES, Column, header
+from ..leaderboard.columns import Column, header, of_states
 from ..leaderboard.record import Failure, Record
 from ..registry.compressors.method import Compressor
 from ..registry.compressors.outcome import NotCompressed
@@ -53,11 +53,12 @@ def _table(records: Sequence[Record], width: int) -> Table:
     padding = 0 if width < _SPACED_WIDTH else 1
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, padding))
     table.add_column("compressor", overflow="fold")
-    for column in OF_STATES:
+    columns = of_states(records)
+    for column in columns:
         table.add_column(_heading(column), justify="right", no_wrap=True)
     *_, last = records
     for record in records:
-        figures = [column.show(record).replace(" ± ", "\n±" if is_narrow else " ±") for column in OF_STATES]
+        figures = [column.show(record).replace(" ± ", "\n±" if is_narrow else " ±") for column in columns]
         style = "" if record is not last else "bold green" if record.status == "ok" else "bold red"
         table.add_row(record.labels.compressor, *figures, style=style, end_section=record is records[-2])
     return table

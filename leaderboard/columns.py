@@ -15,6 +15,7 @@ GAP = "perplexity.transfer_gap"
 L0 = "reconstruction.l0"
 INCREASE = "perplexity.ce_model_increase"
 VARIANCE = "reconstruction.explained_variance"
+SURVIVED = "overlap.survived"
 
 
 class Definition(NamedTuple):
@@ -92,26 +93,32 @@ def _number(facts: Any, key: str) -> float | None:
 COLUMNS = (
     Column("compression", 4, _compression),
     _metric(GAP, "transfer gap", 1),
-    _metric(INCREASE, "model CE increase", 3),
-    _metric("perplexity.ce_splice_increase", "splice CE increase", 3),
-    _metric("perplexity.loss_recovered_zero", "loss recovered", 5),
+    _metric(INCREASE, "model CE increase", 2),
+    _metric("perplexity.ce_splice_increase", "splice CE increase", 4),
+    _metric("perplexity.loss_recovered_zero", "loss recovered", 6),
+    _metric(SURVIVED, "features survived", 2),
+    _metric("probing.transfer_accuracy_k5", "dense probes, 5 latents", 3),
+    _metric("probing.accuracy_k5", "own probes, 5 latents", 5),
+    _metric("downstream.accuracy_splice_change", "downstream change", 5),
     _metric(VARIANCE, "explained variance", 2),
-    _metric(L0, "L0", 2),
+    _metric(L0, "L0", 3),
     Column("size", 4, _size("theoretical")),
     Column("size held", 6, _size("actual")),
 )
-OF_STATES = (
+_OF_STATES = (
     Column("zeros", 1, _fact("sparsity", share)),
     Column("bits", 1, _fact("effective_bits", "{:.3g}".format)),
     Column("size", 1, _relative_size),
     Column("weight error", 1, _fact("weight_error", "{:.3f}".format)),
     Column("output error", 1, _fact("output_error", "{:.3f}".format)),
     _metric(INCREASE, "model CE increase", 1),
+    _metric(SURVIVED, "features survived", 1),
     _metric(VARIANCE, "explained variance", 1),
     _metric(GAP, "transfer gap", 1),
     _metric(L0, "L0", 1),
 )
 """What compressors are compared by: the weights, the model, and the features of one SAE."""
+
 MEANINGS_OF_STATES = {
     "zeros": "share of exact zeros among the weights of the blocks' linear layers",
     "bits": "effective bits for each of these weights, scales and masks counted",
@@ -129,6 +136,12 @@ EXPLANATIONS = {
     "size held": "bytes of the weights as they lay in memory during the measurement",
 }
 """Meanings of the columns that are no metrics."""
+
+
+def of_states(records: Iterable[Record]) -> list[Column]:
+    """The columns by which compressors are compared; survival only where it was measured."""
+    known = list(records)
+    return [column for column in _OF_STATES if column.metric != SURVIVED or not column.is_empty(known)]
 
 
 def header(column: Column, records: Iterable[Record], definitions: Mapping[str, Definition]) -> str:

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from .boards import Board, Cell, Table
 
-WIDTH = 100
+WIDTH = 120
 """Columns that a board takes at most, so that it reads the same in a wide terminal and in a log."""
 _GUTTER = 3
 """Spaces between two columns."""

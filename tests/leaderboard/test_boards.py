@@ -124,7 +124,7 @@ def test_cells_of_different_conditions_never_share_a_table(change: dict[str, Any
 
 
 def test_tasks_that_are_not_shown_do_not_divide() -> None:
-    tasks = {"perplexity": {"version": 1}, "reconstruction": {"version": 1}, "overlap": {"version": 3}}
+    tasks = {"perplexity": {"version": 1}, "reconstruction": {"version": 1}, "absorption": {"version": 3}}
     other = record("rtn-int8", spec=spec("rtn-int8", tasks=tasks))
     assert len(boards.build([*grid(), other], DEFINITIONS).tables) == 1
 

@@ -31,7 +31,7 @@ def test_figures_stay_whole_and_failures_visible() -> None:
 
 
 def test_columns_of_least_importance_go_first() -> None:
-    assert "L0" in shown(100)
+    assert "L0" in shown(120)
     assert "L0" not in shown(60)
     assert "0.0312 ± 0.0040" in shown(60)
 
