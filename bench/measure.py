@@ -18,6 +18,7 @@ from transformers import PreTrainedModel
 
 from ..registry import sites
 from ..registry.saes.decoder import decoder_rows
+from ..registry.saes.inputs import reconstruct
 from ..registry.sites import Site
 from ..registry.windows import Batch
 from ..tasks.batch import CellBatch, Dictionaries, SiteBatch, StateBatch, float_log_probs
@@ -123,7 +124,7 @@ def _cells(
             site,
             dictionaries[subject.name],
             encode=subject.sae.encode,
-            decode=subject.sae.decode,
+            decode=partial(reconstruct, subject.sae, activations=site.activations),
             origin=None if isinstance(origin, str) else partial(on_dense_of, origin),
             counterpart=None if isinstance(counterpart, str) else partial(on_state_of, counterpart),
         )

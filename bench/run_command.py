@@ -15,6 +15,7 @@ from rich.table import Table
 
 from ..leaderboard import boards, store, terminal
 from ..registry.saes import lineage
+from ..registry.saes.notes import notes
 from . import artifacts, executors, plan, suite
 from .cli import CELLS_FAILED, INTERRUPTED
 from .console import console as make_console
@@ -129,6 +130,8 @@ def chosen_device(device: str | None) -> str:
         raise UsageError(f"--device {device}: no such device. Allowed: cpu, cuda, cuda:0, cuda:1, ...") from error
     if kind == "cuda" and not torch.cuda.is_available():
         raise UsageError(f"--device {device}: PyTorch sees no CUDA here. Leave the option out to run on the CPU.")
+    if kind == "cuda" and (torch.device(device).index or 0) >= torch.cuda.device_count():
+        raise UsageError(f"--device {device}: PyTorch sees {torch.cuda.device_count()} GPUs here, from cuda:0 on.")
     return device
 
 
@@ -156,3 +159,10 @@ def _show_plan(planned: plan.Plan, work: Todo, folder: Path, console: Console) -
         f"a model, {work.n_cells} replays for SAEs, at most {2 * n_sites * n_states} for ablations. Records: {folder}",
         highlight=False,
     )
+    read_otherwise = (
+        f"SAE {cell.labels.sae}: {note}."
+        for cell in planned.cells
+        for note in notes(cell.sae, data.context, cell.prepend_bos)
+    )
+    for sentence in dict.fromkeys(read_otherwise):
+        console.print(sentence, highlight=False)

@@ -26,6 +26,7 @@ from ..registry.compressors.verify import verify
 from ..registry.errors import Impossible
 from ..registry.saes import build
 from ..registry.saes.build import Built
+from ..registry.saes.notes import notes
 from ..registry.sites import Site
 from ..tasks.task import Sums
 from . import environment
@@ -92,6 +93,7 @@ class _StateRun:
             raise Impossible(missing)
         with self._watch.phase("load"):
             model = models.load(state.model, self._job.device)
+            supply.note_dense(model)
             probe = supply.probe()
         with DenseSnapshot(model, probe) as snapshot, noted_warnings() as notes:
             if not state.is_dense:
@@ -168,7 +170,7 @@ class _StateRun:
             labels=cell.labels,
             spec=cell.spec,  # type: ignore[arg-type]  # pydantic makes the Spec
             compression=self._outcome.compression,
-            sae=None if supplied is None else build.facts(supplied.sae) | {"cost": asdict(supplied.cost)},
+            sae=None if supplied is None else self._facts(cell, supplied),
             metrics=found.metrics if found else {},
             per_document=found.per_document if found else {},
             details=found.details if found else {},
@@ -178,6 +180,10 @@ class _StateRun:
         )
         self._outcome.done.add(cell.labels.sae)
         self._emit(CellDone(record, found.table if found else None))
+
+    def _facts(self, cell: CellPlan, supplied: Built) -> dict[str, Any]:
+        read_otherwise = notes(cell.sae, self._plan.suite.data.context, cell.prepend_bos)
+        return build.facts(supplied.sae) | {"cost": asdict(supplied.cost), "notes": read_otherwise}
 
     @contextmanager
     def _failing(self, cells: Sequence[CellPlan]) -> Iterator[None]:

@@ -22,6 +22,7 @@ from ..registry.models import load_tokenizer
 from ..registry.saes import build
 from ..registry.saes.build import Built, Cost
 from ..registry.saes.entry import SaeEntry
+from ..registry.saes.lineage import ancestors
 from ..registry.texts import Role, nothing_to
 from ..registry.windows import Windows
 from .artifacts import Artifacts
@@ -45,11 +46,20 @@ class Supply:
         self._device = device
         self._state = state
         self._artifacts = artifacts
+        self._offsets: dict[str, Float[Tensor, " channel"] | None] = {}
+        """Of each pretrained SAE, what it has to know of the dense model's weights."""
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The model's tokenizer."""
         return load_tokenizer(self._state.model)
+
+    def note_dense(self, model: PreTrainedModel) -> None:
+        """Keep what pretrained SAEs need of the dense model's weights, before these are compressed."""
+        for entry in {
+            ancestor.name: ancestor for cell in self._state.cells for ancestor in ancestors(cell.sae)
+        }.values():
+            self._offsets[entry.name] = build.value_offset(entry, model)
 
     def evaluation(self, prepend_bos: bool) -> Windows:
         """The windows that figures are measured on."""
@@ -168,6 +178,7 @@ class Supply:
             device=str(model.device),
             progress=progress,
             metadata=build.describe(entry, model.config, self._state.model.name),
+            offset=self._offsets.get(entry.name),
         )
 
     def _activations(

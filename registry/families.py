@@ -65,6 +65,8 @@ class Family:
     attn_z: str
     """Path, within a block, of the attention's output projection; its input is `attn_z`."""
     wiring: Wiring = _GATED
+    layer_norm: str | None = None
+    """Path, within a block, of the norm before its attention, in families of LayerNorm; None in those of RMSNorm."""
     blocks_give_tuples: bool = False
     """Whether a block's output is a tuple that starts with the hidden states, as the model's own code unpacks it."""
 
@@ -83,10 +85,10 @@ FAMILIES = (
     Family("Gemma", ("gemma",), "model.layers", "mlp", "self_attn.o_proj"),
     Family("Gemma 2", ("gemma2",), "model.layers", "post_feedforward_layernorm", "self_attn.o_proj"),
     Family("Gemma 3", ("gemma3_text",), "model.layers", "post_feedforward_layernorm", "self_attn.o_proj"),
-    Family("GPT-2", ("gpt2",), "transformer.h", "mlp", "attn.c_proj", _GPT2),
-    Family("GPT-NeoX", ("gpt_neox",), "gpt_neox.layers", "mlp", "attention.dense", _NEOX),
-    Family("GPT-Neo", ("gpt_neo",), "transformer.h", "mlp", "attn.attention.out_proj", _NEO, blocks_give_tuples=True),
-    Family("Phi", ("phi",), "model.layers", "mlp", "self_attn.dense", _PHI),
+    Family("GPT-2", ("gpt2",), "transformer.h", "mlp", "attn.c_proj", _GPT2, "ln_1"),
+    Family("GPT-NeoX", ("gpt_neox",), "gpt_neox.layers", "mlp", "attention.dense", _NEOX, "input_layernorm"),
+    Family("GPT-Neo", ("gpt_neo",), "transformer.h", "mlp", "attn.attention.out_proj", _NEO, "ln_1", True),
+    Family("Phi", ("phi",), "model.layers", "mlp", "self_attn.dense", _PHI, "input_layernorm"),
 )
 
 

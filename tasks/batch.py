@@ -182,20 +182,14 @@ class CellBatch:
         return None if self._counterpart is None else self._counterpart().float()
 
     @cached_property
-    def _seen(self) -> tuple[Float[Tensor, "token d_sae"], Float[Tensor, "token channel"]]:
-        # An SAE that normalises its inputs keeps their scale for the decoder: nothing may be encoded in between.
-        features = self._encode(self.site.activations)
-        return features.float(), self._decode(features).float()
-
-    @property
     def features(self) -> Float[Tensor, "token d_sae"]:
         """The SAE's latents, float32."""
-        return self._seen[0]
+        return self._encode(self.site.activations).float()
 
-    @property
+    @cached_property
     def reconstruction(self) -> Float[Tensor, "token channel"]:
         """What the SAE makes of the activations, float32."""
-        return self._seen[1]
+        return self._decode(self.features).float()
 
     @cached_property
     def spliced(self) -> Spliced:

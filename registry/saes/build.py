@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 from transformers import PretrainedConfig
 
 from ..errors import RegistryError
@@ -15,7 +17,7 @@ from ..families import family_of
 from ..sites import Site
 from .entry import SaeEntry
 from .folder import load_folder, save
-from .pretrained import load
+from .pretrained import load, value_offset
 from .pruned import PrunedParams, prune
 from .random import RandomParams, randomise
 from .stream import Activations
@@ -25,7 +27,7 @@ from .training import train
 if TYPE_CHECKING:
     from sae_lens import SAE
 
-__all__ = ["Built", "Cost", "describe", "facts", "load_folder", "make", "save"]
+__all__ = ["Built", "Cost", "describe", "facts", "load_folder", "make", "save", "value_offset"]
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ def make(
     device: str | torch.device = "cpu",
     progress: Callable[[float], None] | None = None,
     metadata: dict[str, Any] | None = None,
+    offset: Float[Tensor, " d_in"] | None = None,
 ) -> Built:
     """Load, train, prune or draw the SAE of an entry.
 
@@ -65,6 +68,7 @@ def make(
             `[token, d_in]` of valid tokens, from the start; may be endless. Called only where `entry.on` is not None.
         progress: told the fraction done, in training.
         metadata: what the cfg.json of a trained SAE shall say of its origin, see `describe`.
+        offset: what `value_offset` says of the dense model, where the SAE is pretrained.
 
     Raises:
         RegistryError: the activations end too early, or a folder is broken.
@@ -82,7 +86,7 @@ def make(
     elif isinstance(params, RandomParams):
         sae = randomise(_present(entry, base_sae), params.seed)
     else:
-        sae = load(entry, device)
+        sae = load(entry, device, offset)
     _refuse_broken(entry, sae)
     return Built(sae, Cost(time.perf_counter() - started, tokens, steps))
 

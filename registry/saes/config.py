@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import RegistryError, unknown
+from .processing import Processing, from_kwargs
 
 ARCHITECTURES = ("standard", "gated", "topk", "jumprelu")
 """Architectures of finished SAEs; BatchTopK and its relatives are saved as `jumprelu`."""
@@ -39,14 +40,14 @@ class SaeConfig:
     prepend_bos: bool | None
     context_size: int | None
     model_name: str | None
-    centred: bool
-    """Whether its model wrote centred activations (TransformerLens' `center_writing_weights`)."""
+    processing: Processing
+    """What was done to the weights of its model."""
     trained_as: str
     """Architecture in training: `batchtopk` for many that are saved as `jumprelu`."""
     trained_k: int | None
 
     def conventions(self) -> dict[str, Any]:
-        """What decides, beside the weights, what the SAE computes."""
+        """What decides, beside the weights and what was done to its model, what the SAE computes."""
         return {
             "dtype": self.dtype,
             "apply_b_dec_to_input": self.apply_b_dec_to_input,
@@ -54,7 +55,6 @@ class SaeConfig:
             "reshape_activations": self.reshape_activations,
             "k": self.k,
             "rescale_acts_by_decoder_norm": self.rescale_acts_by_decoder_norm,
-            "centred": self.centred,
         }
 
 
@@ -91,7 +91,7 @@ def parse_config(raw: Mapping[str, Any], origin: str, folded: bool = False) -> S
         prepend_bos=merged.get("prepend_bos", None if "metadata" in raw else True),
         context_size=merged.get("context_size"),
         model_name=merged.get("model_name"),
-        centred=bool((merged.get("model_from_pretrained_kwargs") or {}).get("center_writing_weights", False)),
+        processing=from_kwargs(merged.get("model_from_pretrained_kwargs") or {}),
         trained_as=merged.get("training_architecture") or architecture,
         trained_k=k if architecture == "topk" else details.get("k"),
     )
@@ -141,7 +141,8 @@ def _normalisation(merged: Mapping[str, Any], origin: str, folded: bool) -> str:
         raise RegistryError(
             f"{origin} was trained on activations that were scaled beforehand (normalize_activations: {name}), and "
             "its file does not say by how much. Fold the scaling into the weights before saving: "
-            "`sae.fold_activation_norm_scaling_factor(factor)` or `sae.fold_activation_whitening(...)`."
+            "`sae.fold_activation_norm_scaling_factor(factor)` or `sae.fold_activation_whitening(...)`. Where the "
+            "factor is known, `norm_scaling_factor: FACTOR` in the suite does the first."
         )
     if name not in _NORMALISATIONS:
         raise RegistryError(f"{origin}: {unknown('normalize_activations', str(name), _NORMALISATIONS)}")

@@ -7,33 +7,39 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from torch import Tensor
 
 from ..errors import RegistryError
+from .arrays import read
 from .config import SaeConfig, parse_config
+from .inputs import centre
 
 if TYPE_CHECKING:
     from sae_lens import SAE
 
 CONFIG_FILE = "cfg.json"
 WEIGHTS_FILE = "sae_weights.safetensors"
+_DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 _REMEDY = "A folder as `sae.save_model(folder)` of SAELens writes it is needed: cfg.json and sae_weights.safetensors."
 
 
-def read_config(folder: Path) -> SaeConfig:
+def read_config(folder: Path, folded: bool = False) -> SaeConfig:
     """The conventions of the SAE in a folder; its weights are checked against them, not loaded.
+
+    Args:
+        folded: whether whoever loads it folds `expected_average_only_in` into the weights.
 
     Raises:
         RegistryError: no such folder, a file is missing, truncated or foreign, or the two do not fit.
     """
-    config = parse_config(_read_json(folder), f"The SAE in '{folder}'")
-    _check_weights(folder, config)
+    config = parse_config(_read_json(folder), f"The SAE in '{folder}'", folded)
+    check_weights(folder / WEIGHTS_FILE, read(folder / WEIGHTS_FILE, "meta"), config)
     return config
 
 
@@ -42,13 +48,13 @@ def save(sae: SAE[Any], folder: Path) -> None:
     sae.save_model(folder)
 
 
-def load_folder(folder: Path, device: str | torch.device = "cpu") -> SAE[Any]:
+def load_folder(folder: Path, device: str | torch.device = "cpu", folded: bool = False) -> SAE[Any]:
     """The SAE of a folder in float32, ready to be measured.
 
     Raises:
         RegistryError: as `read_config`.
     """
-    read_config(folder)
+    read_config(folder, folded)
     from sae_lens import SAE
 
     with quiet():
@@ -56,8 +62,13 @@ def load_folder(folder: Path, device: str | torch.device = "cpu") -> SAE[Any]:
 
 
 def ready(sae: SAE[Any]) -> SAE[Any]:
-    """The same SAE in evaluation mode, without gradients, reading `attn_z` as `[batch, position, heads * d_head]`."""
+    """The same SAE in evaluation mode, without gradients, reading `attn_z` as `[batch, position, heads * d_head]`.
+
+    Where its metadata say `centred`, it takes its inputs as the model writes them: see `inputs.py`.
+    """
     sae.turn_off_forward_pass_hook_z_reshaping()
+    if sae.cfg.metadata.get("centred", False):
+        centre(sae)
     sae.eval()
     sae.requires_grad_(False)
     return sae
@@ -76,9 +87,10 @@ def clone(sae: SAE[Any]) -> SAE[Any]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without SAELens' advice on how to load a TransformerLens model, which this package does not use."""
+    """Without SAELens' advice on models of TransformerLens and on scaling factors: this package sees to both."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"\s*This SAE has non-empty model_from_pretrained_kwargs")
+        warnings.filterwarnings("ignore", message=r"norm_scaling_factor not found")
         yield
 
 
@@ -98,8 +110,8 @@ def _read_json(folder: Path) -> dict[str, Any]:
     return raw
 
 
-def _shapes(config: SaeConfig) -> dict[str, list[int]]:
-    """The tensors that an SAE of that architecture must have."""
+def shapes(config: SaeConfig) -> dict[str, list[int]]:
+    """The tensors that an SAE of that configuration must have."""
     d_in, d_sae = config.d_in, config.d_sae
     biases = {
         "standard": ["b_enc"],
@@ -107,22 +119,31 @@ def _shapes(config: SaeConfig) -> dict[str, list[int]]:
         "jumprelu": ["b_enc", "threshold"],
         "gated": ["b_gate", "b_mag", "r_mag"],
     }
-    shapes = {"W_enc": [d_in, d_sae], "W_dec": [d_sae, d_in], "b_dec": [d_in]}
-    return shapes | {name: [d_sae] for name in biases[config.architecture]}
+    always = {"W_enc": [d_in, d_sae], "W_dec": [d_sae, d_in], "b_dec": [d_in]}
+    return always | {name: [d_sae] for name in biases[config.architecture]}
 
 
-def _check_weights(folder: Path, config: SaeConfig) -> None:
-    path = folder / WEIGHTS_FILE
-    try:
-        with safe_open(path, framework="pt") as file:
-            found = {key: list(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise RegistryError(f"'{path}' cannot be read: {error}. Copy or save the SAE again.") from error
-    for name, shape in _shapes(config).items():
+def check_weights(file: Path, found: Mapping[str, Tensor], config: SaeConfig) -> None:
+    """Refuse weights that are not those of an SAE of that configuration; the meta device will do.
+
+    Raises:
+        RegistryError: a tensor is missing, or has another shape, or no floating-point numbers.
+    """
+    for name, shape in shapes(config).items():
         if name not in found:
             raise RegistryError(
-                f"'{path}' has no tensor '{name}', which a {config.architecture} SAE needs; it has "
+                f"'{file}' has no tensor '{name}', which a {config.architecture} SAE needs; it has "
                 f"{', '.join(sorted(found))}. {_REMEDY}"
             )
-        if found[name] != shape:
-            raise RegistryError(f"'{path}': '{name}' has shape {found[name]}, but cfg.json makes it {shape}. {_REMEDY}")
+        has, dtype = list(found[name].shape), found[name].dtype
+        if has != shape:
+            raise RegistryError(f"'{file}': '{name}' has shape {has}, but its description makes it {shape}. {_REMEDY}")
+        if dtype not in _DTYPES:
+            raise RegistryError(
+                f"'{file}': '{name}' is stored as {_short(dtype)}; SAEs are read from "
+                f"{', '.join(_short(known) for known in _DTYPES)} and computed in float32."
+            )
+
+
+def _short(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

@@ -92,14 +92,3 @@ def test_facts_count_what_is_there() -> None:
     assert facts(sae) == {**expected, "nonzero_parameters": parameters, "size_bytes": 4 * parameters}
     sae.W_enc[:, 0] = 0
     assert facts(sae)["nonzero_parameters"] == parameters - D_IN
-
-
-def test_centred_activations_are_read_as_the_model_writes_them(tmp_path: Path) -> None:
-    """An SAE of a TransformerLens model with centred writing weights has the latents of its training."""
-    sae = sae_of("standard")
-    sae.cfg.metadata.model_from_pretrained_kwargs = {"center_writing_weights": True}
-    x = known_features(40)
-    centred = x - x.mean(dim=1, keepdim=True)
-    save(sae, tmp_path)
-    loaded = make(resolved({"name": "c", "source": "pretrained", "path": str(tmp_path)})).sae
-    torch.testing.assert_close(loaded.encode(x), sae.encode(centred), atol=1e-5, rtol=1e-5)

@@ -141,7 +141,7 @@ def test_weights_that_do_not_fit_their_description_are_refused(tmp_path: Path) -
     weights = folder / "sae_weights.safetensors"
     tensors = load_file(weights)
     save_file({**tensors, "W_enc": tensors["W_enc"][:, :8].contiguous()}, weights)
-    with pytest.raises(RegistryError, match=r"'W_enc' has shape \[32, 8\], but cfg.json makes it \[32, 64\]"):
+    with pytest.raises(RegistryError, match=r"'W_enc' has shape \[32, 8\], but its description makes it \[32, 64\]"):
         read_config(folder)
     save_file({key: value for key, value in tensors.items() if key != "b_enc"}, weights)
     with pytest.raises(RegistryError, match="no tensor 'b_enc', which a topk SAE needs"):
