@@ -69,7 +69,7 @@ def test_what_transformer_lens_reads_is_what_we_say(
     name, transformer = lens
     processing, family = processing_of(name), family_of(model.config)
     for site in SITES:
-        ours = sites.read(model, TOKENS, site)
+        ours = sites.read(model, TOKENS, [site])[site]
         if processing.centres(site, family):
             ours = ours - ours.mean(dim=-1, keepdim=True)
         if (offset := processing.value_offset(site, family)) is not None:
@@ -106,7 +106,7 @@ def test_a_reconstruction_is_the_one_of_its_training(
         (folder / "cfg.json").write_text(json.dumps(described))
         entry = resolved(model, folder, **({"processed": True} if name == "processed" else {}))
         loaded = make(entry, offset=value_offset(entry, model)).sae
-        theirs, ours = cached(transformer, TOKENS, site), sites.read(model, TOKENS, site)
+        theirs, ours = cached(transformer, TOKENS, site), sites.read(model, TOKENS, [site])[site]
         latents = loaded.encode(ours)
         torch.testing.assert_close(latents, sae.encode(theirs), atol=1e-5, rtol=1e-5)
         error = reconstruct(loaded, latents, ours) - ours
@@ -123,7 +123,7 @@ def test_every_architecture_reads_a_centred_stream(architecture: str, normalisat
     model, site = toy_model("gpt2"), Site(1, "resid_post")
     sae = trained_on(site, model, tmp_path, architecture, normalize_activations=normalisation)
     loaded = make(resolved(model, tmp_path, processed=True)).sae
-    x = sites.read(model, TOKENS, site)
+    x = sites.read(model, TOKENS, [site])[site]
     mean = x.mean(dim=-1, keepdim=True)
     torch.testing.assert_close(loaded.encode(x), sae.encode(x - mean), atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(loaded(x), sae(x - mean) + mean, atol=1e-5, rtol=1e-5)
@@ -142,7 +142,7 @@ def test_every_architecture_reads_heads_without_value_biases(
         make(entry)
     offset = torch.randn(site.width(model.config), generator=torch.Generator().manual_seed(3))
     loaded = make(entry, offset=offset).sae
-    x = sites.read(model, TOKENS, site)
+    x = sites.read(model, TOKENS, [site])[site]
     torch.testing.assert_close(loaded.encode(x), sae.encode(x - offset), atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(loaded(x), sae(x - offset) + offset, atol=1e-5, rtol=1e-5)
     save(loaded, tmp_path / "again")  # an SAE of the model as it is, for anybody
@@ -156,7 +156,7 @@ def test_every_architecture_reads_heads_without_value_biases(
 def test_what_is_made_from_an_sae_of_a_centred_stream_reads_as_it_does(tmp_path: Path) -> None:
     model, site = toy_model("gpt2"), Site(1, "resid_post")
     sae = trained_on(site, model, tmp_path / "sae", normalize_activations="constant_norm_rescale")
-    x = sites.read(model, TOKENS, site)
+    x = sites.read(model, TOKENS, [site])[site]
     loaded = make(resolved(model, tmp_path / "sae", processed=True)).sae
     pruned = prune(loaded, PrunedParams(method="magnitude", sparsity=0.0, tokens=None), None)
     assert torch.equal(pruned(x), loaded(x))

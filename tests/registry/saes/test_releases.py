@@ -61,7 +61,7 @@ def resolved(release: str, sae_id: str, model_type: str = "gpt2", **more: Any) -
 
 @torch.no_grad()
 def read(model_type: str, site: Site) -> Float[Tensor, "batch position channel"]:
-    return sites.read(toy_model(model_type), toy_tokens(), site)
+    return sites.read(toy_model(model_type), toy_tokens(), [site])[site]
 
 
 def centred(x: Tensor) -> Tensor:
@@ -126,7 +126,7 @@ def test_heads_of_a_model_whose_value_biases_were_folded(hub: Path) -> None:
         for name, parameter in model.named_parameters():
             if name.endswith("bias"):
                 parameter.normal_(generator=torch.Generator().manual_seed(1))
-        x = sites.read(model, toy_tokens(), entry.site)
+        x = sites.read(model, toy_tokens(), [entry.site])[entry.site]
     loaded = make(entry, offset=value_offset(entry, model)).sae
     values = values_of(model, entry.site, "bias and norm")
     torch.testing.assert_close(loaded.encode(x), sae.encode(x - values), atol=1e-4, rtol=1e-4)
