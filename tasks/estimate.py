@@ -4,6 +4,10 @@ Percentile bootstrap over units (Efron 1979): documents, not tokens, are drawn, 
 each other; for probes, test examples are. All metrics of a cell share the draws of a sample, and the draws follow from
 the seed, the sample's name and its number of units alone, so that two cells on the same text are resampled alike.
 
+A percentile interval is the wrong one where noise in the sums moves the figure one way, as it moves latents over a
+threshold: every draw adds that noise once more and lies beside the value. Metrics that say so get the same percentiles,
+shifted so that the median of the draws falls on the value, and cut off at the ends of their range.
+
 The noise floor of a metric is what it shows on two disjoint halves of the units: units with an even and with an odd
 number.
 """
@@ -20,7 +24,7 @@ from .metric import Estimate, Metric, Totals, UnitSums, Values
 from .task import DOCUMENTS, Sums
 
 N_DRAWS = 1000
-_MOST_NUMBERS = 2**22
+_MOST_NUMBERS = 2**20
 """Numbers in one array of drawn sums: sums by latent are drawn some at a time."""
 
 ONE_UNIT = "a single document or example cannot be resampled"
@@ -36,11 +40,21 @@ def estimate(metrics: Iterable[Metric], sums: Sums, seed: int = 0) -> dict[str, 
         sums: of a task on a cell, those taken over from its dense cell among them.
         seed: of the draws.
     """
-    wanted = list(metrics)
+    every = list(metrics)
+    wanted = [metric for metric in every if metric.name not in sums.reasons]
     totals = _totals(sums, [np.ones(_n_units(units)) for units in sums.samples.values()])
     drawn = _drawn_values(wanted, sums, seed)
     halves = _halves(wanted, sums)
-    return {metric.name: _estimate(metric, totals, drawn[metric.name], halves[metric.name]) for metric in wanted}
+    whole = all(np.isfinite(total).all() for name, total in totals.items() if name not in sums.derived)
+    found = {
+        metric.name: _estimate(metric, totals, whole, drawn[metric.name], halves[metric.name]) for metric in wanted
+    }
+    # In the order in which they were asked for.
+    return {metric.name: found.get(metric.name) or _without(sums.reasons[metric.name]) for metric in every}
+
+
+def _without(reason: str) -> Estimate:
+    return Estimate(None, None, reason)
 
 
 def _n_units(units: UnitSums) -> int:
@@ -48,10 +62,13 @@ def _n_units(units: UnitSums) -> int:
 
 
 def _totals(sums: Sums, weights: Sequence[Float[np.ndarray, ...]]) -> Totals:
-    """All sums, weighted by how often each unit counts: one weight vector, or one a draw, for each sample."""
+    """All sums, and what is derived, with each unit counted so often: one weight vector, or one a draw, a sample."""
     found: dict[str, Values] = dict(sums.constants)
     for units, weight in zip(sums.samples.values(), weights, strict=True):
         found |= {name: np.tensordot(weight, values, axes=(-1, 0)) for name, values in units.items()}
+    with np.errstate(all="ignore"):  # as in a metric
+        for name, make in sums.derived.items():
+            found[name] = make(found)
     return found
 
 
@@ -104,12 +121,16 @@ def _halves(metrics: Sequence[Metric], sums: Sums) -> dict[str, tuple[float, flo
 
 
 def _estimate(
-    metric: Metric, totals: Totals, drawn: Float[np.ndarray, " draw"] | None, halves: tuple[float, float] | None
+    metric: Metric,
+    totals: Totals,
+    whole: bool,
+    drawn: Float[np.ndarray, " draw"] | None,
+    halves: tuple[float, float] | None,
 ) -> Estimate:
+    """`whole` says whether all sums are finite."""
     value = float(_compute(metric, totals))
     if not np.isfinite(value):
-        whole = all(np.isfinite(total).all() for total in totals.values())
-        return Estimate(None, None, metric.undefined if whole else NOT_FINITE)
+        return _without(metric.undefined if whole else NOT_FINITE)
     if not metric.resampled:
         return Estimate(value, None, NOT_RESAMPLED)
     if drawn is None:
@@ -117,5 +138,13 @@ def _estimate(
     finite = drawn[np.isfinite(drawn)]
     if finite.size < N_DRAWS // 2:
         return Estimate(value, None, f"undefined in more than half of the draws: {metric.undefined}", halves)
-    low, high = np.quantile(finite, (0.025, 0.975))
-    return Estimate(value, (float(low), float(high)), None, halves)
+    return Estimate(value, _interval(metric, value, finite), None, halves)
+
+
+def _interval(metric: Metric, value: float, drawn: Float[np.ndarray, " draw"]) -> tuple[float, float]:
+    low, median, high = np.quantile(drawn, (0.025, 0.5, 0.975))
+    if metric.interval == "centred":
+        smallest, largest = metric.valid_range
+        low = max(value + (low - median), -np.inf if smallest is None else smallest)
+        high = min(value + (high - median), np.inf if largest is None else largest)
+    return float(low), float(high)

@@ -50,6 +50,9 @@ class Metric:
     """Smallest and largest possible value; None for no bound."""
     resampled: bool = True
     """Whether an interval can be had by resampling documents."""
+    interval: Literal["percentile", "centred"] = "percentile"
+    """`centred` for figures whose draws lie beside the value, such as shares of noisy latents: the percentiles are
+    shifted so that the median of the draws falls on the value."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from .batch import CellBatch
 from .examples import Examples
-from .metric import Metric, Totals, UnitSums
+from .metric import Metric, Totals, UnitSums, Values
 
 DOCUMENTS = "documents"
 """The sample of the evaluation text: its units are documents."""
@@ -42,6 +42,11 @@ class Sums:
     """What else is worth knowing, as JSON values: the record keeps it under the task's name."""
     table: Mapping[str, np.ndarray] | None = None
     """Columns of a table by latent, for those who ask for it."""
+    derived: Mapping[str, Callable[[Totals], Values]] = field(default_factory=dict)
+    """What several metrics need, computed once for each set of totals and put beside them; later ones see earlier."""
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    """Why metrics have no value on this cell, by their name, where it is known better than from `Metric.undefined`;
+    what they would be computed from may be missing."""
 
     def total(self, name: str) -> float:
         """The total of one sum, or a constant."""

@@ -124,3 +124,48 @@ def test_sums_by_latent_are_drawn_like_others_however_wide_they_are(width: int) 
     one, many = estimate([MEAN], of_documents(sums))["mean"], estimate([of_latents], of_documents(wide))["mean"]
     assert many.value == pytest.approx(one.value)
     assert many.ci == pytest.approx(one.ci)
+
+
+# The square of a mean is never below the square of its noise: its draws lie above it.
+SQUARE = dataclasses.replace(MEAN, compute=lambda totals: np.square(ratio(totals["x"], totals["n"])))
+
+
+def test_a_centred_interval_is_the_percentile_interval_shifted_onto_the_value() -> None:
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=40)
+    sums = of_documents({"n": np.ones(40), "x": x - x.mean() + 0.05})
+    plain = estimate([SQUARE], sums)["mean"]
+    centred = estimate([dataclasses.replace(SQUARE, interval="centred")], sums)["mean"]
+    assert plain.value == centred.value == pytest.approx(0.05**2)
+    assert plain.ci is not None
+    assert centred.ci is not None
+    assert centred.ci[1] - centred.ci[0] == pytest.approx(plain.ci[1] - plain.ci[0])
+    assert centred.ci[0] < 0 < centred.value < centred.ci[1] < plain.ci[1]
+
+
+def test_a_centred_interval_ends_where_the_metric_does() -> None:
+    sums = of_documents({"n": np.ones(40), "x": np.random.default_rng(0).normal(size=40)})
+    centred = dataclasses.replace(SQUARE, interval="centred", valid_range=(0.0, 0.01))
+    assert estimate([centred], sums)["mean"].ci == (0.0, 0.01)
+
+
+def test_what_is_derived_stands_beside_the_sums() -> None:
+    sums = documents(30, seed=0)
+    derived = {"double": lambda totals: 2 * totals["x"], "half": lambda totals: totals["double"] / 4}
+    of_derived = dataclasses.replace(MEAN, compute=lambda totals: ratio(2 * totals["half"], totals["n"]))
+    found = estimate([of_derived], Sums({DOCUMENTS: sums}, derived=derived))["mean"]
+    assert found == estimate([MEAN], of_documents(sums))["mean"]
+
+
+def test_a_nan_that_is_derived_is_no_nan_in_the_sums() -> None:
+    undefined = dataclasses.replace(MEAN, compute=lambda totals: totals["nothing"])
+    sums = Sums({DOCUMENTS: documents(3, seed=0)}, derived={"nothing": lambda totals: totals["x"] * np.nan})
+    assert estimate([undefined], sums)["mean"].reason == "no tokens"
+
+
+def test_a_reason_of_the_cell_stands_before_that_of_the_metric_and_nothing_is_computed() -> None:
+    other = dataclasses.replace(MEAN, name="other", compute=lambda totals: totals["missing"])
+    found = estimate([other, MEAN], Sums({DOCUMENTS: documents(30, seed=0)}, reasons={"other": "not here"}))
+    assert list(found) == ["other", "mean"]
+    assert (found["other"].value, found["other"].ci, found["other"].reason) == (None, None, "not here")
+    assert found["mean"].value is not None
