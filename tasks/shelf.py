@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict
 from .downstream import Downstream, DownstreamSettings
 from .examples import ExampleSet
 from .metric import Metric
+from .overlap.settings import OverlapSettings
+from .overlap.task import Overlap
 from .perplexity import Perplexity
 from .reconstruction import Reconstruction
 from .task import Task
@@ -45,6 +47,12 @@ KINDS: dict[str, Kind] = {
     ),
     "perplexity": Kind(
         "what the model loses with the reconstruction in it", NoSettings, lambda _settings, _sets: Perplexity()
+    ),
+    "overlap": Kind(
+        "whether latents are the same as on the dense state, and as those of the frozen SAE",
+        OverlapSettings,
+        lambda settings, _sets: Overlap(settings),
+        compares=True,
     ),
     "downstream": Kind(
         "what the state answers in tasks of lm-eval, without and with the SAE in it",

@@ -32,6 +32,9 @@ class Scene:
         self.scored = torch.arange(n_tokens) % 5 != 4
         self.unit = torch.arange(n_tokens) % n_units
         self.n_units = n_units
+        self.dictionaries = ALONE
+        self.origin: Float[Tensor, "token d_sae"] | None = None
+        self.counterpart: Float[Tensor, "token d_other"] | None = None
 
     def log_probs(self, hidden: Float[Tensor, "token channel"]) -> Float[Tensor, "token vocabulary"]:
         """What the model predicts from activations at the site."""
@@ -55,8 +58,17 @@ class Scene:
             mean=self.x.mean(dim=0),
             splice=lambda replacement: replacement,
             splice_zero=lambda: torch.zeros_like(x),
+            dense_activations=None if dense else x + self.dense_shift[rows],
         )
-        return CellBatch(site, ALONE, encode=lambda _: features[rows], decode=lambda _: reconstruction[rows])
+        origin, counterpart = self.origin, self.counterpart
+        return CellBatch(
+            site,
+            self.dictionaries,
+            encode=lambda _: features[rows],
+            decode=lambda _: reconstruction[rows],
+            origin=None if origin is None else lambda: origin[rows],
+            counterpart=None if counterpart is None else lambda: counterpart[rows],
+        )
 
     def sums(self, task: TextTask, sae: Sae, sizes: tuple[int, ...] = (), dense: bool = False) -> Sums:
         """What the task counts, the text cut into batches of those sizes (one batch without)."""
