@@ -14,6 +14,8 @@ from .metric import Metric
 from .overlap.settings import OverlapSettings
 from .overlap.task import Overlap
 from .perplexity import Perplexity
+from .perturbation.task import Perturbation, PerturbationSettings
+from .probing.task import Probing, ProbingSettings
 from .reconstruction import Reconstruction
 from .task import Task
 
@@ -53,6 +55,15 @@ KINDS: dict[str, Kind] = {
         OverlapSettings,
         lambda settings, _sets: Overlap(settings),
         compares=True,
+    ),
+    "probing": Kind(
+        "what linear probes read off the latents, and still read after compression",
+        ProbingSettings,
+        Probing,
+        needs_labels=True,
+    ),
+    "perturbation": Kind(
+        "what ablating latents does to linear probes (TPP, SCR)", PerturbationSettings, Perturbation, needs_labels=True
     ),
     "downstream": Kind(
         "what the state answers in tasks of lm-eval, without and with the SAE in it",

@@ -1,0 +1,1 @@
+"""Perturbation: what ablating latents does to linear probes (TPP and SCR)."""
