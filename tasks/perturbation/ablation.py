@@ -48,8 +48,7 @@ class Readout:
 
     def scores(self, activations: Float[np.ndarray, "unit d_in"]) -> Scores:
         """Logits."""
-        with np.errstate(invalid="ignore"):  # what is not finite stays so, and becomes a reason
-            return activations.astype(np.float64) @ self.weights + self.intercepts
+        return activations.astype(np.float64) @ self.weights + self.intercepts
 
 
 def readout(site: SiteExamples, probes: Sequence[Probe]) -> Readout | None:
@@ -62,8 +61,9 @@ def readout(site: SiteExamples, probes: Sequence[Probe]) -> Readout | None:
 
 
 def whole(examples: Examples) -> bool:
-    """Whether latents and decoder are finite."""
-    return all(np.isfinite(x).all() for x in (examples.train.written, examples.test.written, examples.decoder))
+    """Whether latents, decoder and the activations to be tested on are finite."""
+    arrays = (examples.train.written, examples.test.written, examples.decoder, examples.site.test.activations)
+    return all(np.isfinite(array).all() for array in arrays)
 
 
 def ranked(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
@@ -23,8 +23,6 @@ NO_SCR = (
     "no pair of attributes with enough labelled examples, no probe that picks up their correlation, or the SAE has "
     "fewer latents than that"
 )
-
-Compute = Callable[[Totals], Values]
 
 
 def tpp_key(set_name: str, attribute: str) -> str:
@@ -53,26 +51,25 @@ def _tpp(prefix: str, sizes: Sequence[int], keys: Sequence[str], counted: str) -
     metric = partial(Metric, unit="1", source=SOURCE, undefined=NO_TPP, counted=counted, valid_range=(-2.0, 2.0))
     figures: list[Metric] = []
     for n in sizes:
-        intended, unintended = _mean_over(keys, "own", n), _mean_over(keys, "other", n)
         figures += [
             metric(
                 name=f"{prefix}.tpp_{n}",
                 higher_is_better=True,
                 definition=f"tpp_intended_{n} - tpp_unintended_{n}",
-                compute=_difference(intended, unintended),
+                compute=partial(_difference, keys, n),
             ),
             metric(
                 name=f"{prefix}.tpp_intended_{n}",
                 higher_is_better=True,
                 definition=f"accuracy that a class's probe loses when {n} latents of that class are ablated",
-                compute=intended,
+                compute=partial(_lost, keys, "own", n),
                 valid_range=(-1.0, 1.0),
             ),
             metric(
                 name=f"{prefix}.tpp_unintended_{n}",
                 higher_is_better=False,
                 definition=f"accuracy that a class's probe loses when {n} latents of another class are ablated",
-                compute=unintended,
+                compute=partial(_lost, keys, "other", n),
                 valid_range=(-1.0, 1.0),
             ),
         ]
@@ -88,7 +85,7 @@ def _scr(prefix: str, sizes: Sequence[int], keys: Sequence[str], counted: str) -
             definition="share of the accuracy that a spurious correlation costs a probe which comes back when "
             f"{n} latents of the other attribute are ablated",
             source=SOURCE,
-            compute=_removed_over(keys, n),
+            compute=partial(_removed_over, keys, n),
             undefined=NO_SCR,
             counted=counted,
         )
@@ -96,35 +93,27 @@ def _scr(prefix: str, sizes: Sequence[int], keys: Sequence[str], counted: str) -
     ]
 
 
-def _difference(first: Compute, second: Compute) -> Compute:
-    return lambda totals: first(totals) - second(totals)
-
-
-def _mean_over(keys: Sequence[str], what: str, n: int) -> Compute:
+def _lost(keys: Sequence[str], what: str, n: int, totals: Totals) -> Values:
     """The accuracy that is lost, the mean over classes, then over attributes that have enough of them."""
-
-    def compute(totals: Totals) -> Values:
-        found = [
-            np.mean(ratio(totals[f"{key}.clean"] - totals[f"{key}.{what}_{n}"], totals[f"{key}.n"]), axis=-1)
-            for key in keys
-            if f"{key}.{what}_{n}" in totals
-        ]
-        return np.mean(found, axis=0) if found else np.nan
-
-    return compute
+    found = [
+        np.mean(ratio(totals[f"{key}.clean"] - totals[f"{key}.{what}_{n}"], totals[f"{key}.n"]), axis=-1)
+        for key in keys
+        if f"{key}.{what}_{n}" in totals
+    ]
+    return np.mean(found, axis=0) if found else np.nan
 
 
-def _removed_over(keys: Sequence[str], n: int) -> Compute:
+def _difference(keys: Sequence[str], n: int, totals: Totals) -> Values:
+    return _lost(keys, "own", n, totals) - _lost(keys, "other", n, totals)
+
+
+def _removed_over(keys: Sequence[str], n: int, totals: Totals) -> Values:
     """The mean over those pairs of attributes that have a score."""
-
-    def compute(totals: Totals) -> Values:
-        found = [_removed(totals, key, n) for key in keys if f"{key}.ablated_{n}_dir1" in totals]
-        if not found:
-            return np.nan
-        scores, defined = (np.stack(parts) for parts in zip(*found, strict=True))
-        return ratio(np.where(defined, scores, 0.0).sum(axis=0), defined.sum(axis=0))
-
-    return compute
+    found = [_removed(totals, key, n) for key in keys if f"{key}.ablated_{n}_dir1" in totals]
+    if not found:
+        return np.nan
+    scores, defined = (np.stack(parts) for parts in zip(*found, strict=True))
+    return ratio(np.where(defined, scores, 0.0).sum(axis=0), defined.sum(axis=0))
 
 
 def _removed(totals: Totals, key: str, n: int) -> tuple[np.ndarray, np.ndarray]:

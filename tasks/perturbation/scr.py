@@ -103,20 +103,17 @@ def _pair_columns(
 
 def _probes(site: SiteExamples, target: str, spurious: str) -> list[tuple[Probe, ...]]:
     """For each pair of values the probes target, spurious, biased; none where not all activations are finite."""
+    return site.once(f"probes of {target} and {spurious}", lambda: _fit(site, target, spurious))
 
-    def fit() -> list[tuple[Probe, ...]]:
-        train = standardised_activations(site)
-        if train is None:
-            return []
-        return [
-            tuple(
-                fit_probe(train.features[chosen.rows], chosen.positive)
-                for chosen in (pair.target.train, pair.spurious.train, pair.biased)
-            )
-            for pair in pairs_of(site, target, spurious).found
-        ]
 
-    return site.once(f"probes of {target} and {spurious}", fit)
+def _fit(site: SiteExamples, target: str, spurious: str) -> list[tuple[Probe, ...]]:
+    train = standardised_activations(site)
+    if train is None:
+        return []
+    selections = [
+        (pair.target.train, pair.spurious.train, pair.biased) for pair in pairs_of(site, target, spurious).found
+    ]
+    return [tuple(fit_probe(train.features[part.rows], part.positive) for part in three) for three in selections]
 
 
 def _pairs(site: SiteExamples, target: str, spurious: str) -> Pairs:

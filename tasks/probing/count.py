@@ -41,20 +41,24 @@ class _Tester:
         self._fitted = fitted
 
     def scores(self, attribute: str, kind: str) -> Scores | None:
-        """Logits of the test examples; None where nothing could be fitted."""
+        """Logits of the test examples; None where nothing could be fitted, or where there is anything not finite."""
         features = self._activations if kind == RAW else self._latents
         probes = fitted_probes(self._fitted, self._name, attribute, kind)
         return None if features is None or probes is None else probes.scores(features)
 
     @cached_property
     def _activations(self) -> Float[np.ndarray, "unit d_in"] | None:
-        scaling = fitted_scaling(self._fitted, self._name, RAW)
-        return scaling.apply(self._examples.site.test.activations) if scaling else None
+        return self._standardised(self._examples.site.test.activations, RAW)
 
     @cached_property
     def _latents(self) -> Float[np.ndarray, "unit d_sae"] | None:
-        scaling = fitted_scaling(self._fitted, self._name, LATENTS)
-        return scaling.apply(self._examples.test.values) if scaling else None
+        return self._standardised(self._examples.test.values, LATENTS)
+
+    def _standardised(
+        self, features: Float[np.ndarray, "unit feature"], kind: str
+    ) -> Float[np.ndarray, "unit feature"] | None:
+        scaling = fitted_scaling(self._fitted, self._name, kind)
+        return None if scaling is None or not np.isfinite(features).all() else scaling.apply(features)
 
 
 def count_set(examples: Examples, ks: Sequence[int], own: Fitted, dense: Fitted | str) -> SetCount:

@@ -45,8 +45,7 @@ class Scaling:
 
     def apply(self, features: Float[np.ndarray, "example feature"]) -> Float[np.ndarray, "example feature"]:
         """Standardised features, float64."""
-        with np.errstate(invalid="ignore"):  # what is not finite stays so, and becomes a reason
-            return (features.astype(np.float64) - self.mean) / self.scale
+        return (features.astype(np.float64) - self.mean) / self.scale
 
 
 @dataclass(frozen=True)

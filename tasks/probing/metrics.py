@@ -6,7 +6,7 @@ figure of the task         = mean over all (set, attribute) that have problems
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
@@ -22,8 +22,6 @@ N_EXAMPLES = "probing.n"
 NO_PROBLEM = "no attribute has two values with enough labelled examples, see the details of the task"
 NO_TRANSFER = "no probes of the frozen SAE on the dense state fit this one, see the details of the task"
 NO_DENSE = "the same SAE has no figures on the dense state, or the probes of the dense state do not fit this SAE"
-
-Compute = Callable[[Totals], Values]
 
 
 def kinds(ks: Sequence[int]) -> list[str]:
@@ -60,7 +58,7 @@ def _figures(prefix: str, ks: Sequence[int], keys: Sequence[str], counted: str) 
                 metric(
                     name=f"{prefix}.{name}",
                     definition=f"{what} of logistic probes on {_described(kind)}",
-                    compute=_mean_over(keys, name),
+                    compute=partial(_mean_over, keys, name),
                     undefined=NO_PROBLEM,
                 )
             )
@@ -69,7 +67,7 @@ def _figures(prefix: str, ks: Sequence[int], keys: Sequence[str], counted: str) 
                     name=f"{prefix}.transfer_{name}",
                     definition=f"{what} of the unchanged probes of the dense state on {_described(kind)}",
                     source="saetransfer",
-                    compute=_mean_over(keys, f"transfer_{name}"),
+                    compute=partial(_mean_over, keys, f"transfer_{name}"),
                     undefined=NO_TRANSFER,
                 )
             )
@@ -83,7 +81,7 @@ def _shuffled(keys: Sequence[str]) -> Metric:
         higher_is_better=None,
         definition="control: accuracy of sparse probes chosen and fitted on permuted training labels; chance is 0.5",
         source="saetransfer",
-        compute=_mean_over(keys, f"accuracy_{SHUFFLED}"),
+        compute=partial(_mean_over, keys, f"accuracy_{SHUFFLED}"),
         undefined=NO_PROBLEM,
         counted=N_EXAMPLES,
         valid_range=(0.0, 1.0),
@@ -99,7 +97,7 @@ def _drops(ks: Sequence[int], sets: Sequence[ExampleSet]) -> list[Metric]:
             definition="accuracy of the unchanged probes of the dense state here minus that of this SAE entry's own "
             f"probes on the dense state, same test examples, on {_described(kind)}",
             source="saetransfer",
-            compute=_drop([pair_key(one.name) for one in sets], kind),
+            compute=partial(_drop, [pair_key(one.name) for one in sets], kind),
             undefined=NO_DENSE,
             counted=N_EXAMPLES,
             valid_range=(-1.0, 1.0),
@@ -114,31 +112,24 @@ def _described(kind: str) -> str:
     return "all latents" if kind == ALL else f"the {kind[1:]} latents whose class means differ most"
 
 
-def _mean_over(keys: Sequence[str], figure: str) -> Compute:
+def _mean_over(keys: Sequence[str], figure: str, totals: Totals) -> Values:
     """The mean over those attributes that have problems; drawn AUCs are cut off at 1, where linearisation oversteps."""
-
-    def compute(totals: Totals) -> Values:
-        found = [
-            np.mean(ratio(totals[f"{key}.{figure}"], totals[f"{key}.n"]), axis=-1)
-            for key in keys
-            if f"{key}.{figure}" in totals
-        ]
-        return np.clip(np.mean(found, axis=0), 0.0, 1.0) if found else np.nan
-
-    return compute
+    found = [
+        np.mean(ratio(totals[f"{key}.{figure}"], totals[f"{key}.n"]), axis=-1)
+        for key in keys
+        if f"{key}.{figure}" in totals
+    ]
+    return np.clip(np.mean(found, axis=0), 0.0, 1.0) if found else np.nan
 
 
-def _drop(keys: Sequence[str], kind: str) -> Compute:
-    def compute(totals: Totals) -> Values:
-        here, there = f"transfer_accuracy_{kind}", f"{DENSE_CELL}{{}}.accuracy_{kind}"
-        both = [key for key in keys if f"{key}.{here}" in totals and there.format(key) in totals]
-        if not both:
-            return np.nan
-        # Sums of a set add up over its attributes.
-        differences = [
-            np.asarray(ratio(totals[f"{key}.{here}"] - totals[there.format(key)], totals[f"{key}.examples"]))
-            for key in both
-        ]
-        return np.sum(differences, axis=0) / sum(float(totals[f"{key}.attributes"]) for key in both)
-
-    return compute
+def _drop(keys: Sequence[str], kind: str, totals: Totals) -> Values:
+    here, there = f"transfer_accuracy_{kind}", f"{DENSE_CELL}{{}}.accuracy_{kind}"
+    both = [key for key in keys if f"{key}.{here}" in totals and there.format(key) in totals]
+    if not both:
+        return np.nan
+    # Sums of a set add up over its attributes.
+    differences = [
+        np.asarray(ratio(totals[f"{key}.{here}"] - totals[there.format(key)], totals[f"{key}.examples"]))
+        for key in both
+    ]
+    return np.sum(differences, axis=0) / sum(float(totals[f"{key}.attributes"]) for key in both)

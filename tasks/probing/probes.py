@@ -47,10 +47,9 @@ class Probes:
 
     def scores(self, features: Float[np.ndarray, "example all_features"]) -> Float[np.ndarray, "example problem"]:
         """Logits on standardised features."""
-        with np.errstate(invalid="ignore"):  # what is not finite stays so, and becomes a reason
-            if self.chosen is None:
-                return features @ self.weights.T + self.intercepts
-            return (features[:, self.chosen] * self.weights).sum(axis=-1) + self.intercepts
+        if self.chosen is None:
+            return features @ self.weights.T + self.intercepts
+        return (features[:, self.chosen] * self.weights).sum(axis=-1) + self.intercepts
 
 
 @dataclass(frozen=True)
@@ -81,13 +80,15 @@ def standardised_activations(site: SiteExamples) -> Standardised | None:
 
 def raw_probes(site: SiteExamples, attribute: str) -> tuple[Probe, ...]:
     """One probe for each problem on the activations, fitted once for all SAEs; none where not all is finite."""
+    return site.once(f"probes of {attribute}", lambda: _raw_probes(site, attribute))
 
-    def fit() -> tuple[Probe, ...]:
-        train = standardised_activations(site)
-        problems = problems_of(site, attribute).found if train else ()
-        return tuple(fit_probe(train.features[p.train.rows], p.train.positive) for p in problems if train)
 
-    return site.once(f"probes of {attribute}", fit)
+def _raw_probes(site: SiteExamples, attribute: str) -> tuple[Probe, ...]:
+    train = standardised_activations(site)
+    if train is None:
+        return ()
+    selections = [problem.train for problem in problems_of(site, attribute).found]
+    return tuple(fit_probe(train.features[chosen.rows], chosen.positive) for chosen in selections)
 
 
 def fit_set(examples: Examples, ks: Sequence[int]) -> Fitted:
@@ -129,7 +130,7 @@ def _on_latents(
 ) -> Mapping[str, Probes]:
     """All kinds of probes on latents, by their name."""
     most = max(ks)
-    found: dict[str, list[tuple[Probe, Int[np.ndarray, " feature"]]]] = {}
+    found: dict[str, list[tuple[Probe, Int[np.ndarray, " chosen"]]]] = {}
     whole: list[Probe] = []
     for problem in problems:
         rows, positive = problem.train.rows, problem.train.positive
@@ -150,13 +151,13 @@ def _on_latents(
 
 def _largest_differences(
     latents: Features, positive: Bool[np.ndarray, " example"], k: int
-) -> Int[np.ndarray, " feature"]:
+) -> Int[np.ndarray, " chosen"]:
     """The k latents (all of them, if there are fewer) whose class means differ most; ties by their number."""
     means = [latents[side].mean(axis=0, dtype=np.float64) for side in (positive, ~positive)]
     return np.argsort(-np.abs(means[0] - means[1]), kind="stable")[:k]
 
 
-def _stacked(probes: Sequence[Probe], chosen: Sequence[Int[np.ndarray, " feature"]] | None = None) -> Probes:
+def _stacked(probes: Sequence[Probe], chosen: Sequence[Int[np.ndarray, " _"]] | None = None) -> Probes:
     return Probes(
         np.stack([probe.weights for probe in probes]),
         np.array([probe.intercept for probe in probes]),

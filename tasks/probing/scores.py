@@ -26,7 +26,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Bool, Float
 
-from .problems import Problem, Selection
+from .problems import Problem
 
 ByProblem = Float[np.ndarray, "unit problem"]
 """A number for each test example and problem; 0 where the problem does not look at the example."""
@@ -38,31 +38,27 @@ def answers(problems: tuple[Problem, ...], n_units: int) -> ByProblem:
 
 
 def right_answers(problems: tuple[Problem, ...], scores: Float[np.ndarray, "unit problem"]) -> ByProblem:
-    """1 where a probe answers rightly, NaN where its score is not finite."""
-    columns = [right(scores[problem.test.rows, i], problem.test) for i, problem in enumerate(problems)]
+    """1 where a probe answers rightly: a logit above 0 says yes."""
+    columns = [
+        ((scores[problem.test.rows, i] > 0) == problem.test.positive).astype(np.float64)
+        for i, problem in enumerate(problems)
+    ]
     return _by_problem(problems, len(scores), columns)
 
 
 def auc_values(problems: tuple[Problem, ...], scores: Float[np.ndarray, "unit problem"]) -> ByProblem:
-    """Pseudo-values of each problem's AUC, NaN where a score is not finite."""
+    """Pseudo-values of each problem's AUC."""
     columns = [pseudo_auc(scores[problem.test.rows, i], problem.test.positive) for i, problem in enumerate(problems)]
     return _by_problem(problems, len(scores), columns)
 
 
 def not_finite(problems: tuple[Problem, ...], n_units: int) -> ByProblem:
-    """What stands for answers of probes that could not be fitted."""
+    """What stands for the answers of probes that saw something not finite, in fitting or in testing."""
     return _by_problem(problems, n_units, [np.full(len(problem.test.rows), np.nan) for problem in problems])
 
 
-def right(scores: Float[np.ndarray, " row"], selection: Selection) -> Float[np.ndarray, " row"]:
-    """Whether a probe answers rightly on the examples of a selection; NaN where its score is not finite."""
-    return np.where(np.isfinite(scores), (scores > 0) == selection.positive, np.nan)
-
-
 def pseudo_auc(scores: Float[np.ndarray, " row"], positive: Bool[np.ndarray, " row"]) -> Float[np.ndarray, " row"]:
-    """An AUC's pseudo-values, whose mean it is; NaN where a score is not finite."""
-    if not np.isfinite(scores).all():
-        return np.full(len(scores), np.nan)
+    """An AUC's pseudo-values, whose mean it is."""
     components = np.empty(len(scores))
     components[positive] = _share_below(scores[positive], scores[~positive])
     components[~positive] = _share_below(-scores[~positive], -scores[positive])
@@ -84,7 +80,7 @@ def mean_values(values: ByProblem, answered: ByProblem) -> Float[np.ndarray, " u
     return means.mean() + len(values) * ((values - means * answered) / n).mean(axis=1)
 
 
-def _by_problem(problems: tuple[Problem, ...], n_units: int, columns: list[Float[np.ndarray, " row"]]) -> ByProblem:
+def _by_problem(problems: tuple[Problem, ...], n_units: int, columns: list[Float[np.ndarray, " _"]]) -> ByProblem:
     found = np.zeros((n_units, len(problems)))
     for i, (problem, column) in enumerate(zip(problems, columns, strict=True)):
         found[problem.test.rows, i] = column
