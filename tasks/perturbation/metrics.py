@@ -113,7 +113,7 @@ def _removed_over(keys: Sequence[str], n: int, totals: Totals) -> Values:
     if not found:
         return np.nan
     scores, defined = (np.stack(parts) for parts in zip(*found, strict=True))
-    return ratio(np.where(defined, scores, 0.0).sum(axis=0), defined.sum(axis=0))
+    return ratio(np.where(defined, scores, 0.0).sum(axis=0), defined.sum(axis=0, dtype=np.float64))
 
 
 def _removed(totals: Totals, key: str, n: int) -> tuple[np.ndarray, np.ndarray]:
