@@ -33,7 +33,7 @@ from jaxtyping import Float, Int
 
 from ..examples import Examples, SiteExamples
 from ..probing.logistic import Probe
-from ..probing.probes import standardised_activations
+from ..probing.probes import activation_scaling
 from ..probing.problems import Selection
 
 Scores = Float[np.ndarray, "unit probe"]
@@ -53,10 +53,10 @@ class Readout:
 
 def readout(site: SiteExamples, probes: Sequence[Probe]) -> Readout | None:
     """The probes, for activations that are not standardised; None where none could be fitted."""
-    train = standardised_activations(site)
-    if train is None or not probes:
+    scaling = activation_scaling(site)
+    if scaling is None or not probes:
         return None
-    unscaled = [probe.unscaled(train.scaling) for probe in probes]
+    unscaled = [probe.unscaled(scaling) for probe in probes]
     return Readout(np.stack([weights for weights, _ in unscaled], axis=1), np.array([b for _, b in unscaled]))
 
 

@@ -25,8 +25,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ..examples import Examples, SiteExamples, SiteSplit
-from ..probing.logistic import Probe, fit_probe
-from ..probing.probes import standardised_activations
+from ..probing.logistic import Probe
+from ..probing.probes import fit_activations
 from ..probing.problems import SMALLEST_TEST, SMALLEST_TRAIN, Problem, Selection, generator, labels_of, selection
 from ..probing.scores import answers, not_finite, right_answers
 from .ablation import Readout, ablated_scores, ranked, readout, whole
@@ -102,18 +102,13 @@ def _pair_columns(
 
 
 def _probes(site: SiteExamples, target: str, spurious: str) -> list[tuple[Probe, ...]]:
-    """For each pair of values the probes target, spurious, biased; none where not all activations are finite."""
+    """For each pair of values the probes target, spurious, biased; no probes where not all activations are finite."""
     return site.once(f"probes of {target} and {spurious}", lambda: _fit(site, target, spurious))
 
 
 def _fit(site: SiteExamples, target: str, spurious: str) -> list[tuple[Probe, ...]]:
-    train = standardised_activations(site)
-    if train is None:
-        return []
-    selections = [
-        (pair.target.train, pair.spurious.train, pair.biased) for pair in pairs_of(site, target, spurious).found
-    ]
-    return [tuple(fit_probe(train.features[part.rows], part.positive) for part in three) for three in selections]
+    pairs = pairs_of(site, target, spurious).found
+    return [fit_activations(site, (pair.target.train, pair.spurious.train, pair.biased)) for pair in pairs]
 
 
 def _pairs(site: SiteExamples, target: str, spurious: str) -> Pairs:

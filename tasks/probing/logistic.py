@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import sklearn
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from scipy.linalg import solve_triangular
 from sklearn.linear_model import LogisticRegression
 
@@ -45,7 +45,11 @@ class Scaling:
 
     def apply(self, features: Float[np.ndarray, "example feature"]) -> Float[np.ndarray, "example feature"]:
         """Standardised features, float64."""
-        return (features.astype(np.float64) - self.mean) / self.scale
+        return (features - self.mean) / self.scale
+
+    def of(self, chosen: Int[np.ndarray, " chosen"]) -> Scaling:
+        """The constants of some features."""
+        return Scaling(self.mean[chosen], self.scale[chosen])
 
 
 @dataclass(frozen=True)
@@ -74,21 +78,20 @@ def fit_probe(
     features: Float[np.ndarray, "example feature"], positive: Bool[np.ndarray, " example"], c: float | None = None
 ) -> Probe:
     """Fit a probe on standardised features of both classes; `c` is chosen by cross-validation if it is not given."""
-    root = np.sqrt(features.shape[1])
-    x = features / root
-    factor = _factor(x) if len(x) < x.shape[1] else None
-    rotated = x if factor is None else factor
+    n_examples, n_features = features.shape
+    factor = _factor(features) if n_examples < n_features else None
+    x = features / np.sqrt(n_features) if factor is None else factor
     # The arrays are known to be finite: scikit-learn's checks would take longer than the small fits.
     with sklearn.config_context(assume_finite=True, skip_parameter_validation=True):
-        c = _chosen_c(rotated, positive) if c is None else c
-        weights, intercept = _fit(rotated, positive, c)
-    if factor is not None:
-        weights = x.T @ solve_triangular(factor, weights, trans=1, lower=True)
-    return Probe(weights / root, intercept, c)
+        c = _chosen_c(x, positive) if c is None else c
+        weights, intercept = _fit(x, positive, c)
+    if factor is None:
+        return Probe(weights / np.sqrt(n_features), intercept, c)
+    return Probe(features.T @ solve_triangular(factor, weights, trans=1, lower=True) / n_features, intercept, c)
 
 
-def _factor(x: Float[np.ndarray, "example feature"]) -> Float[np.ndarray, "example example"]:
-    products = x @ x.T
+def _factor(features: Float[np.ndarray, "example feature"]) -> Float[np.ndarray, "example example"]:
+    products = features @ features.T / features.shape[1]
     products[np.diag_indices_from(products)] += _JITTER
     return np.linalg.cholesky(products)
 

@@ -16,7 +16,7 @@ from saetransfer.tasks.perturbation.metrics import NO_SCR, NO_TPP
 from saetransfer.tasks.perturbation.scr import pairs_of
 from saetransfer.tasks.perturbation.task import Perturbation, PerturbationSettings
 from saetransfer.tasks.probing.logistic import fit_probe
-from saetransfer.tasks.probing.probes import raw_probes, standardised_activations
+from saetransfer.tasks.probing.probes import activation_scaling, raw_probes
 from saetransfer.tasks.probing.problems import Selection, problems_of
 from tests.tasks.labelled import NAME, World, counted, figures, value
 
@@ -116,9 +116,10 @@ def mean_difference(examples: Examples, train: Selection) -> np.ndarray:
 
 
 def unscaled(examples: Examples, train: Selection) -> tuple[np.ndarray, float]:
-    standardised = standardised_activations(examples.site)
-    assert standardised is not None
-    return fit_probe(standardised.features[train.rows], train.positive).unscaled(standardised.scaling)
+    scaling = activation_scaling(examples.site)
+    assert scaling is not None
+    features = scaling.apply(examples.site.train.activations[train.rows])
+    return fit_probe(features, train.positive).unscaled(scaling)
 
 
 def slow_tpp(examples: Examples, n: int) -> tuple[float, float]:

@@ -58,6 +58,14 @@ def test_probes_on_shuffled_labels_are_at_chance() -> None:
     assert found.value == pytest.approx(0.5, abs=1.5 * (found.ci[1] - found.ci[0]))
 
 
+@pytest.mark.parametrize("n", [20, 26])
+def test_shuffled_labels_are_balanced_and_say_nothing_of_the_true_ones(n: int) -> None:
+    positive = np.arange(n) < n // 2
+    shuffled = probes.shuffled_labels(positive, np.random.default_rng(0))
+    assert shuffled.sum() == n // 2
+    assert abs((shuffled == positive).mean() - 0.5) <= 1 / n
+
+
 def test_labels_that_say_nothing_give_chance() -> None:
     scene = world(signal=0.0, n=400)
     found = figures(task(scene), counted(task(scene), scene))
