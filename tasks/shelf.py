@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from .absorption import Absorption, AbsorptionSettings
 from .downstream import Downstream, DownstreamSettings
 from .examples import ExampleSet
 from .metric import Metric
@@ -64,6 +65,11 @@ KINDS: dict[str, Kind] = {
     ),
     "perturbation": Kind(
         "what ablating latents does to linear probes (TPP, SCR)", PerturbationSettings, Perturbation, needs_labels=True
+    ),
+    "absorption": Kind(
+        "words whose first letter other latents write than the letter's own",
+        AbsorptionSettings,
+        lambda settings, _sets: Absorption(settings),
     ),
     "downstream": Kind(
         "what the state answers in tasks of lm-eval, without and with the SAE in it",
