@@ -1,16 +1,20 @@
-"""Labelled documents as token ids, for the pass that pools them."""
+"""Labelled documents, and words that are asked for their first letter, as token ids: for the pass that pools them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from transformers import PreTrainedTokenizerBase
 
-from ..registry import windows
+from ..registry import windows, words
 from ..registry.errors import RegistryError
 from ..registry.labelled import Labelled
 from ..registry.labelled_rows import Document
+from ..registry.microworld.language import SPELLING_WORDS
 from ..registry.windows import Windows
+from ..registry.words import Word
+from ..tasks.absorption import LETTER, WORDS
 from ..tasks.examples import ExampleSet
 from .pooling import ExampleText, ExampleTexts, Split
 
@@ -31,6 +35,30 @@ def labelled_examples(
         if not splits[split].windows.tokens:
             raise RegistryError(f"Labelled text '{text.name}' has no document with a token for its {split} split.")
     return ExampleTexts(ExampleSet(text.name, text.attributes, text.spurious), splits, n_left_out)
+
+
+def word_examples(tokenizer: PreTrainedTokenizerBase, prepend_bos: bool, of_microworld: bool) -> ExampleTexts:
+    """Words in a prompt that asks for their first letter, read at the word.
+
+    Args:
+        of_microworld: ask as its stories do, for the words that they ever spell.
+
+    Raises:
+        RegistryError: the tokenizer takes no word whole.
+    """
+    prompt, among = (words.MICROWORLD, SPELLING_WORDS) if of_microworld else (words.SAEBENCH, None)
+    found = words.words(tokenizer, prepend_bos=prepend_bos, prompt=prompt, among=among)
+    special = windows.special_ids(tokenizer)
+    by_split: dict[Split, Sequence[Word]] = {"train": found.train, "test": found.test}
+    splits: dict[Split, ExampleText] = {}
+    for split, chosen in by_split.items():
+        tokens = tuple(torch.tensor(word.tokens) for word in chosen)
+        splits[split] = ExampleText(
+            Windows(tokens, tuple(range(len(chosen))), special),
+            {LETTER: [word.letter for word in chosen]},
+            [word.position for word in chosen],
+        )
+    return ExampleTexts(ExampleSet(WORDS, (LETTER,)), splits, n_left_out=0)
 
 
 def _split(

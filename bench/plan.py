@@ -24,6 +24,8 @@ from ..registry.saes import lineage
 from ..registry.saes.entry import SaeEntry
 from ..registry.saes.resolve import resolve as resolve_sae
 from ..registry.texts import Role, Text
+from ..registry.words import MOST_WORDS
+from ..tasks.absorption import WORDS
 from ..tasks.examples import ExampleSet
 from ..tasks.shelf import KINDS
 from ..tasks.task import LabelledTask, Task
@@ -97,6 +99,11 @@ class Plan:
         return any(KINDS[task.name].compares for task in self.tasks)
 
     @property
+    def is_of_microworld(self) -> bool:
+        """Whether it is about the microworld, whose words are asked for as its stories do."""
+        return self.evaluation.name == MICROWORLD
+
+    @property
     def labelled_tasks(self) -> list[LabelledTask]:
         """Tasks that look at labelled examples."""
         return [task for task in self.tasks if isinstance(task, LabelledTask)]
@@ -132,6 +139,8 @@ class Plan:
         identity: dict[str, Any] = {"version": task.version, **task.params}
         if isinstance(task, LabelledTask):
             identity["sets"] = {text.name: text.identity for text in self.labelled if text.name in task.sets}
+            if WORDS in task.sets:
+                identity["sets"][WORDS] = {"most": MOST_WORDS, "microworld": self.is_of_microworld}
         return identity
 
     def calibration_identity(self, prepend_bos: bool) -> dict[str, Any]:

@@ -25,9 +25,10 @@ from ..registry.saes.entry import SaeEntry
 from ..registry.saes.lineage import ancestors
 from ..registry.texts import Role, nothing_to
 from ..registry.windows import Windows
+from ..tasks.absorption import WORDS
 from .artifacts import Artifacts
 from .dense_reference import DenseReference
-from .example_texts import labelled_examples
+from .example_texts import labelled_examples, word_examples
 from .plan import Plan, StatePlan, calibration_bos
 from .pooling import ExampleTexts
 from .reading import max_positions
@@ -119,9 +120,12 @@ class Supply:
         return DenseReference(self._plan, self._state, self._artifacts, self._device, prepend_bos)
 
     def examples(self, prepend_bos: bool) -> list[ExampleTexts]:
-        """The labelled texts that tasks look at, as token ids."""
+        """The labelled texts, and the words, that tasks look at, as token ids."""
         context = self._plan.suite.data.context
-        return [labelled_examples(text, self.tokenizer, context, prepend_bos) for text in self._plan.labelled]
+        found = [labelled_examples(text, self.tokenizer, context, prepend_bos) for text in self._plan.labelled]
+        if any(WORDS in task.sets for task in self._plan.labelled_tasks):
+            found.append(word_examples(self.tokenizer, prepend_bos, self._plan.is_of_microworld))
+        return found
 
     def sae_key(self, entry: SaeEntry, prepend_bos: bool) -> dict[str, Any]:
         """Key of an SAE that is made: its own identity, the model, and the state where it depends on that."""

@@ -43,6 +43,8 @@ class WordPrompt:
 SAEBENCH = WordPrompt()
 MICROWORLD = WordPrompt("The word {word} starts with", " {letter}.", " ", 0)
 """As the microworld's stories say it, one word a story."""
+MOST_WORDS = 10_000
+"""Words at most, both splits together."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def words(
     tokenizer: PreTrainedTokenizerBase,
     *,
     prepend_bos: bool,
-    most: int | None = 10_000,
+    most: int | None = MOST_WORDS,
     prompt: WordPrompt = SAEBENCH,
     among: Collection[str] | None = None,
 ) -> WordSplits:
