@@ -136,11 +136,13 @@ def _work(job: Job, connection: Connection[Any, Any], log: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the driver ends its workers itself
     _print_to(log)
     _quieten()
+    import threadpoolctl
     import torch
 
     from . import artifacts, state
 
     torch.set_num_threads(job.threads)
+    threadpoolctl.threadpool_limits(limits=job.threads)  # NumPy's own pool, whose threads wait by spinning
     tempfile.tempdir = str(artifacts.workspace(job.cache))
     state.run(job, connection.send)
     shutil.rmtree(tempfile.tempdir, ignore_errors=True)

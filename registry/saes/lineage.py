@@ -33,7 +33,13 @@ def origin(entry: SaeEntry) -> SaeEntry | str:
 
 
 def counterpart(entry: SaeEntry, entries: Iterable[SaeEntry]) -> SaeEntry | str:
-    """The first frozen SAE at the same site, to compare dictionaries with; or why there is none."""
+    """The first frozen SAE at the same site, to compare dictionaries with; or why there is none.
+
+    An SAE that was made from a frozen one has its latents: they are compared one by one, and need no counterpart.
+    """
+    source = origin(entry)
+    if not isinstance(source, str) and source.name != entry.name:
+        return f"its latents are those of '{source.name}', one by one: see how many survived"
     found = next((other for other in entries if is_frozen(other) and other.site == entry.site), None)
     if found is None:
         return f"the suite has no frozen SAE at {entry.site.name} to compare with"
