@@ -3,7 +3,7 @@
 #   make demo       the embedded benchmark, offline, with its leaderboard
 #   make test       the tests (`make test PYTEST_ARGS="-m slow"` for the slow ones)
 #   make check      format, lint and types
-#   make benchmark  what compressing costs on this machine, into BENCHMARKS.md
+#   make benchmark  what things cost on this machine, into BENCHMARKS.md
 #
 # Another interpreter: make demo PYTHON=python3.12
 
@@ -28,7 +28,7 @@ check: .venv/.installed-dev
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
 
 benchmark: .venv/.installed
-	$(BIN)/python -m saetransfer.bench.benchmark --out BENCHMARKS.md
+	$(BIN)/python -m saetransfer.bench.benchmarks --out BENCHMARKS.md
 
 clean:
 	rm -rf .venv build dist *.egg-info

@@ -1,6 +1,4 @@
-"""What compressing costs, measured: `make benchmark` writes BENCHMARKS.md.
-
-    python -m saetransfer.bench.benchmark [--out BENCHMARKS.md]
+"""What compressing costs.
 
 Each case has a process of its own, with a fixed number of threads. Memory is the growth of the kernel's high-water mark
 over the resident memory before the model is made, the model included: what a process needs that holds nothing else.
@@ -10,27 +8,23 @@ The mark is reset when the model is there, so that making it does not count.
 from __future__ import annotations
 
 import multiprocessing
-import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
 
 import psutil
 import torch
-import typer
-from rich.console import Console
 from transformers import AutoModelForCausalLM, GPT2Config
 
-from ..registry.calibration import Calibration
-from ..registry.compressors.method import compress, noted_warnings
-from ..registry.compressors.shelf import resolve
-from . import environment
-from .profiling import peak_rss_bytes, reset_peak_rss
+from ...registry.calibration import Calibration
+from ...registry.compressors.method import compress, noted_warnings
+from ...registry.compressors.shelf import resolve
+from ..profiling import peak_rss_bytes, reset_peak_rss
 
-_THREADS = 2
+THREADS = 2
+"""Of every case."""
 
 
 @dataclass(frozen=True)
@@ -72,17 +66,9 @@ class Cost:
     """None where the system does not tell."""
 
 
-def main(out: Annotated[Path, typer.Option(help="Markdown file to write.")] = Path("BENCHMARKS.md")) -> None:
-    """Measure what compressing costs on this machine."""
-    # As in the workers of a run: threads that wait by spinning hold up whatever else the machine does.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    console = Console()
-    costs = []
-    for case in CASES:
-        console.print(f"{case.compressor} ...", highlight=False)
-        costs.append(measured(case))
-    out.write_text(page(CASES, costs), encoding="utf-8")
-    console.print(f"{len(costs)} figures -> {out}", highlight=False)
+def section() -> str:
+    """The table of all cases."""
+    return table(CASES, [measured(case) for case in CASES])
 
 
 def measured(case: Case) -> Cost:
@@ -93,7 +79,7 @@ def measured(case: Case) -> Cost:
 
 def cost_here(case: Case) -> Cost:
     """The cost of a case, in this process, which should have done nothing else before."""
-    torch.set_num_threads(_THREADS)
+    torch.set_num_threads(THREADS)
     torch.manual_seed(0)
     compressor = resolve(case.compressor, Path(), {})
     tokens = torch.randint(case.vocabulary, (case.sequences, case.context))
@@ -114,29 +100,16 @@ def cost_here(case: Case) -> Cost:
     )
 
 
-def page(cases: Sequence[Case], costs: Sequence[Cost]) -> str:
-    """BENCHMARKS.md: the machine, the command, the figures."""
-    machine = environment.describe("cpu")
-    packages: dict[str, Any] = machine["packages"]
+def table(cases: Sequence[Case], costs: Sequence[Cost]) -> str:
+    """Cases and what they took, in Markdown."""
     rows = ["| compressor | model | calibration | time | peak memory |", "| --- | --- | --- | ---: | ---: |"]
     for case, cost in zip(cases, costs, strict=True):
         peak = "–" if cost.peak_bytes is None else f"{cost.peak_bytes / cost.model_bytes:.2f} x the model"
         shape = f"{case.n_layers} layers, {case.d_model} wide, {cost.parameters / 1e6:.0f}M parameters"
         seen = f"{case.sequences} x {case.context} tokens"
         rows.append(f"| {case.compressor} | {shape} | {seen} | {cost.seconds:.0f} s | {peak} |")
-    return "\n\n".join(
-        [
-            "# Benchmarks",
-            "Made by `make benchmark`. Models have GPT-2's architecture with random weights in float32, calibration "
-            "is random tokens: what is measured is cost. Peak memory is the growth of the process's resident memory "
-            "over what it was before the model was made, the model included.",
-            f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_bytes'] / 2**30:.0f} GiB of memory, "
-            f"{machine['system']}; {_THREADS} threads; Python {machine['python']}, torch {packages['torch']}, "
-            f"transformers {packages['transformers']}.",
-            "\n".join(rows) + "\n",
-        ]
+    return (
+        "Models have GPT-2's architecture with random weights in float32, calibration is random tokens: what is "
+        "measured is cost. Peak memory is the growth of the process's resident memory over what it was before the "
+        "model was made, the model included.\n\n" + "\n".join(rows)
     )
-
-
-if __name__ == "__main__":
-    typer.run(main)

@@ -1,0 +1,63 @@
+"""`make benchmark`: measure, and write BENCHMARKS.md.
+
+    python -m saetransfer.bench.benchmarks [--out BENCHMARKS.md] [--only SECTION]
+
+With `--only`, the other sections of the file stay as they are.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from .. import environment
+from ..errors import UsageError
+from . import compressing, tasks
+from .page import Section, page, sections_of
+
+SECTIONS: dict[str, tuple[str, Callable[[], str]]] = {
+    "tasks": ("What all tasks cost beside reconstruction and perplexity", tasks.section),
+    "compressing": ("What compressing costs", compressing.section),
+}
+"""Name -> title, and what measures it."""
+
+
+def main(
+    out: Annotated[Path, typer.Option(help="Markdown file to write.")] = Path("BENCHMARKS.md"),
+    only: Annotated[str | None, typer.Option(help="Measure this section alone.")] = None,
+) -> None:
+    """Measure what things cost on this machine."""
+    # As in the workers of a run: threads that wait by spinning hold up whatever else the machine does.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if only is not None and only not in SECTIONS:
+        raise UsageError(f"There is no section '{only}'. Known: {', '.join(SECTIONS)}.")
+    console = Console()
+    known = sections_of(out.read_text(encoding="utf-8")) if out.exists() else {}
+    found: list[Section] = []
+    for name, (title, measure) in SECTIONS.items():
+        if only in (None, name):
+            console.print(f"{title} ...", highlight=False)
+            found.append(Section(name, title, measure(), _machine()))
+        elif name in known:
+            found.append(known[name])
+    out.write_text(page(found), encoding="utf-8")
+    console.print(f"{len(found)} sections -> {out}", highlight=False)
+
+
+def _machine() -> str:
+    machine = environment.describe("cpu")
+    packages: dict[str, Any] = machine["packages"]
+    return (
+        f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_bytes'] / 2**30:.0f} GiB of memory, "
+        f"{machine['system']}; {compressing.THREADS} threads; Python {machine['python']}, torch {packages['torch']}, "
+        f"transformers {packages['transformers']}."
+    )
+
+
+if __name__ == "__main__":
+    typer.run(main)
