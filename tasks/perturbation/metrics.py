@@ -36,37 +36,48 @@ def scr_key(set_name: str, target: str, spurious: str) -> str:
 
 
 def metrics_of(sizes: Sequence[int], sets: Sequence[ExampleSet]) -> tuple[Metric, ...]:
-    """All metrics: over all sets, then for every attribute and every pair of attributes."""
+    """All metrics, over all sets."""
     tpp_keys = [tpp_key(one.name, attribute) for one in sets for attribute in one.attributes]
     scr_keys = [scr_key(one.name, *pair) for one in sets for pair in one.spurious]
-    figures = _tpp("perturbation", sizes, tpp_keys, TPP_EXAMPLES) + _scr("perturbation", sizes, scr_keys, SCR_EXAMPLES)
-    for key in tpp_keys:
-        figures += _tpp(key, sizes, [key], f"{key}.n")
-    for key in scr_keys:
-        figures += _scr(key, sizes, [key], f"{key}.n")
-    return tuple(figures)
+    return (*_tpp(sizes, tpp_keys), *_scr(sizes, scr_keys))
 
 
-def _tpp(prefix: str, sizes: Sequence[int], keys: Sequence[str], counted: str) -> list[Metric]:
-    metric = partial(Metric, unit="1", source=SOURCE, undefined=NO_TPP, counted=counted, valid_range=(-2.0, 2.0))
+def by_attribute(sizes: Sequence[int], sets: Sequence[ExampleSet], totals: Totals) -> dict[str, dict[str, float]]:
+    """The figures of every attribute and pair of attributes that has any: for the details of a record."""
+    keys = [tpp_key(one.name, attribute) for one in sets for attribute in one.attributes]
+    keys += [scr_key(one.name, *pair) for one in sets for pair in one.spurious]
+    found: dict[str, dict[str, float]] = {}
+    for key in keys:
+        values = {
+            metric.name.removeprefix("perturbation."): float(metric.compute(totals))
+            for metric in (*_tpp(sizes, [key]), *_scr(sizes, [key]))
+        }
+        defined = {name: value for name, value in values.items() if np.isfinite(value)}
+        if defined:
+            found[key.removeprefix("perturbation.")] = defined
+    return found
+
+
+def _tpp(sizes: Sequence[int], keys: Sequence[str]) -> list[Metric]:
+    metric = partial(Metric, unit="1", source=SOURCE, undefined=NO_TPP, counted=TPP_EXAMPLES, valid_range=(-2.0, 2.0))
     figures: list[Metric] = []
     for n in sizes:
         figures += [
             metric(
-                name=f"{prefix}.tpp_{n}",
+                name=f"perturbation.tpp_{n}",
                 higher_is_better=True,
                 definition=f"tpp_intended_{n} - tpp_unintended_{n}",
                 compute=partial(_difference, keys, n),
             ),
             metric(
-                name=f"{prefix}.tpp_intended_{n}",
+                name=f"perturbation.tpp_intended_{n}",
                 higher_is_better=True,
                 definition=f"accuracy that a class's probe loses when {n} latents of that class are ablated",
                 compute=partial(_lost, keys, "own", n),
                 valid_range=(-1.0, 1.0),
             ),
             metric(
-                name=f"{prefix}.tpp_unintended_{n}",
+                name=f"perturbation.tpp_unintended_{n}",
                 higher_is_better=False,
                 definition=f"accuracy that a class's probe loses when {n} latents of another class are ablated",
                 compute=partial(_lost, keys, "other", n),
@@ -76,10 +87,10 @@ def _tpp(prefix: str, sizes: Sequence[int], keys: Sequence[str], counted: str) -
     return figures
 
 
-def _scr(prefix: str, sizes: Sequence[int], keys: Sequence[str], counted: str) -> list[Metric]:
+def _scr(sizes: Sequence[int], keys: Sequence[str]) -> list[Metric]:
     return [
         Metric(
-            name=f"{prefix}.scr_{n}",
+            name=f"perturbation.scr_{n}",
             unit="1",
             higher_is_better=True,
             definition="share of the accuracy that a spurious correlation costs a probe which comes back when "
@@ -87,7 +98,7 @@ def _scr(prefix: str, sizes: Sequence[int], keys: Sequence[str], counted: str) -
             source=SOURCE,
             compute=partial(_removed_over, keys, n),
             undefined=NO_SCR,
-            counted=counted,
+            counted=SCR_EXAMPLES,
         )
         for n in sizes
     ]

@@ -13,7 +13,7 @@ from ..examples import Examples, ExampleSet
 from ..metric import Metric
 from ..probing.problems import sample_name
 from ..task import Fitted, Sums
-from .metrics import SCR_EXAMPLES, TPP_EXAMPLES, metrics_of, scr_key, tpp_key
+from .metrics import SCR_EXAMPLES, TPP_EXAMPLES, by_attribute, metrics_of, scr_key, tpp_key
 from .scr import pairs_of, scr_sums
 from .tpp import tpp_sums, why_no_tpp
 
@@ -61,7 +61,7 @@ class Perturbation:
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """Over all sets, then for every attribute and pair of attributes."""
+        """Over all sets; those of attributes are in the details."""
         return self._metrics
 
     @property
@@ -80,10 +80,14 @@ class Perturbation:
         for count in counts.values():
             for key, value in count.constants.items():
                 constants[key] = constants.get(key, 0.0) + value
+        totals = {key: values.sum(axis=0) for count in counts.values() for key, values in count.sums.items()}
+        details: dict[str, Any] = {
+            name: {"left_out": count.left_out, "pairs": count.pairs} for name, count in counts.items()
+        }
         return Sums(
             samples={sample_name(name): count.sums for name, count in counts.items() if count.sums},
             constants=constants,
-            details={name: {"left_out": count.left_out, "pairs": count.pairs} for name, count in counts.items()},
+            details=details | {"by_attribute": by_attribute(self._sizes, list(self._sets.values()), totals)},
         )
 
     def _count_set(self, examples: Examples) -> _SetCount:

@@ -30,6 +30,8 @@ class SetCount:
     details: dict[str, Any]
     n_answers: float
     """Test examples of all problems."""
+    no_transfer: str | None
+    """Why probes of the dense state cannot be tested here."""
 
 
 class _Tester:
@@ -71,7 +73,7 @@ def count_set(examples: Examples, ks: Sequence[int], own: Fitted, dense: Fitted 
     n_units = len(examples.test.values)
     sums = {f"{pair_key(name)}.examples": np.ones(n_units)}
     constants: dict[str, float] = {f"{pair_key(name)}.attributes": 0.0}
-    details: dict[str, Any] = {"left_out": {}, "latents": {}} | ({"no_transfer": reason} if reason else {})
+    details: dict[str, Any] = {"left_out": {}, "latents": {}}
     n_answers = 0.0
     for attribute in site.set.attributes:
         problems = problems_of(site, attribute)
@@ -87,7 +89,7 @@ def count_set(examples: Examples, ks: Sequence[int], own: Fitted, dense: Fitted 
         for key, values in counted.items():
             # Sums of the set add up over its attributes; those of an attribute are its own.
             sums[key] = sums[key] + values if key in sums else values
-    return SetCount(sums, constants, details, n_answers)
+    return SetCount(sums, constants, details, n_answers, reason)
 
 
 def _count_attribute(

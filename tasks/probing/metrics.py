@@ -20,7 +20,7 @@ SOURCE = "SAEBench, sparse_probing"
 N_EXAMPLES = "probing.n"
 """Constant: test examples of all problems."""
 NO_PROBLEM = "no attribute has two values with enough labelled examples, see the details of the task"
-NO_TRANSFER = "no probes of the frozen SAE on the dense state fit this one, see the details of the task"
+NO_TRANSFER = "no probes of the frozen SAE on the dense state fit this one"
 NO_DENSE = "the same SAE has no figures on the dense state, or the probes of the dense state do not fit this SAE"
 
 
@@ -91,7 +91,7 @@ def _shuffled(keys: Sequence[str]) -> Metric:
 def _drops(ks: Sequence[int], sets: Sequence[ExampleSet]) -> list[Metric]:
     return [
         Metric(
-            name=f"probing.transfer_drop_{kind}",
+            name=f"probing.transfer_change_{kind}",
             unit="1",
             higher_is_better=True,
             definition="accuracy of the unchanged probes of the dense state here minus that of this SAE entry's own "

@@ -64,8 +64,11 @@ class Probing:
         """Right answers and AUC pseudo-values by test example, of this cell's probes and of the dense state's."""
         counts = {name: count_set(examples[name], self._ks, own, dense) for name in self._sets}
         constants = {key: value for count in counts.values() for key, value in count.constants.items()}
+        missing = next((count.no_transfer for count in counts.values() if count.no_transfer), None)
+        without = [metric.name for metric in self._metrics if "transfer_" in metric.name] if missing else []
         return Sums(
             samples={sample_name(name): count.sums for name, count in counts.items()},
             constants=constants | {N_EXAMPLES: sum(count.n_answers for count in counts.values())},
             details={name: count.details for name, count in counts.items()},
+            reasons={name: str(missing) for name in without},
         )

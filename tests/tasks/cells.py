@@ -58,7 +58,7 @@ class Scene:
             mean=self.x.mean(dim=0),
             splice=lambda replacement: replacement,
             splice_zero=lambda: torch.zeros_like(x),
-            dense_activations=None if dense else x + self.dense_shift[rows],
+            dense_activations=None if dense else lambda: x + self.dense_shift[rows],
         )
         origin, counterpart = self.origin, self.counterpart
         return CellBatch(

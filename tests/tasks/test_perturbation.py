@@ -165,7 +165,6 @@ def test_tpp_is_that_of_saebench(seed: int) -> None:
         assert value(found, f"tpp_intended_{n}") == pytest.approx(intended, abs=1e-12)
         assert value(found, f"tpp_unintended_{n}") == pytest.approx(unintended, abs=1e-12)
         assert value(found, f"tpp_{n}") == pytest.approx(intended - unintended, abs=1e-12)
-        assert found[f"{NAME}.topic.tpp_{n}"] == found[f"tpp_{n}"]
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
@@ -175,7 +174,6 @@ def test_scr_is_that_of_saebench(seed: int) -> None:
     found = figures(task(world, *sizes), counted(task(world, *sizes), world))
     for n in sizes:
         assert value(found, f"scr_{n}") == pytest.approx(slow_scr(world.examples()[NAME], n), abs=1e-12)
-        assert found[f"{NAME}.{PAIR}.scr_{n}"] == found[f"scr_{n}"]
 
 
 # What is planted is found.
@@ -263,7 +261,7 @@ def test_an_attribute_with_two_values_has_no_tpp() -> None:
     world = biased_world()
     sums = counted(task(world), world)
     assert sums.details[NAME]["left_out"]["job"] == "3 values with enough examples are needed, there are 2"
-    assert reasons(figures(task(world), sums), "tpp_2", f"{NAME}.job.tpp_2") == [(None, NO_TPP)] * 2
+    assert reasons(figures(task(world), sums), "tpp_2") == [(None, NO_TPP)]
     assert sums.total(f"perturbation.{NAME}.job.n") == sums.total("perturbation.tpp_n") == 0
 
 
@@ -304,7 +302,7 @@ def test_more_latents_than_the_sae_has_give_no_value() -> None:
     world = World(CLASSES, n=60)
     found = figures(task(world, 2, 500), counted(task(world, 2, 500), world))
     assert value(found, "tpp_2") is not None
-    assert reasons(found, "tpp_500", f"{NAME}.topic.tpp_unintended_500") == [(None, NO_TPP)] * 2
+    assert reasons(found, "tpp_500", "tpp_unintended_500") == [(None, NO_TPP)] * 2
 
 
 def test_an_sae_whose_latents_never_fire_perturbs_nothing() -> None:
@@ -324,4 +322,4 @@ def test_what_is_not_finite_gives_reasons_never_numbers(what: str, row: int) -> 
 def test_metrics_have_names_of_their_own() -> None:
     names = [metric.name for metric in task(biased_world(), 2, 500).metrics]
     assert len(names) == len(set(names))
-    assert {"perturbation.tpp_500", f"perturbation.{NAME}.{PAIR}.scr_2"} <= set(names)
+    assert {"perturbation.tpp_500", "perturbation.scr_2"} <= set(names)
