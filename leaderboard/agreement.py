@@ -8,6 +8,7 @@ the damage set. Both measures are those of arXiv 2606.03002, over the latents th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -16,15 +17,30 @@ from scipy import stats
 FEWEST_LATENTS = 3
 """Two points always lie on a line."""
 
-Percents = Sequence[int | None]
-"""Of each latent, 100 r; None for those that are not active."""
+Percents = Sequence[int | None] | Float[np.ndarray, " latent"]
+"""Of each latent, 100 r; None (NaN in an array) for those that are not active."""
+
+
+class DamageCounts(NamedTuple):
+    """Sizes of what two states damage."""
+
+    both: int
+    either: int
+    active: int
+    """Latents that are active in both states: those that are compared."""
+
+
+def damage_counts(first: Percents, second: Percents, damaged_below: float = 0.5) -> DamageCounts:
+    """How many latents both damage, and how many either."""
+    # 100 * 0.55 is above 55 in binary.
+    mine, yours = (r < round(100 * damaged_below, 9) for r in _active_in_both(first, second))
+    return DamageCounts(int(np.count_nonzero(mine & yours)), int(np.count_nonzero(mine | yours)), len(mine))
 
 
 def damage_jaccard(first: Percents, second: Percents, damaged_below: float = 0.5) -> float | None:
     """Latents damaged by both over those damaged by either; None where neither damages any."""
-    mine, yours = (r < 100 * damaged_below for r in _active_in_both(first, second))
-    either = np.count_nonzero(mine | yours)
-    return float(np.count_nonzero(mine & yours) / either) if either else None
+    both, either, _ = damage_counts(first, second, damaged_below)
+    return both / either if either else None
 
 
 def damage_spearman(first: Percents, second: Percents) -> float | None:
@@ -35,10 +51,11 @@ def damage_spearman(first: Percents, second: Percents) -> float | None:
     return float(np.corrcoef(stats.rankdata(100 - mine), stats.rankdata(100 - yours))[0, 1])
 
 
-def _active_in_both(first: Percents, second: Percents) -> tuple[Float[np.ndarray, " latent"], ...]:
+def _active_in_both(first: Percents, second: Percents) -> tuple[Float[np.ndarray, " active"], ...]:
     if len(first) != len(second):
         raise ValueError(
             f"{len(first)} latents and {len(second)} latents: give the lists of two states of the same SAE entry"
         )
-    pairs = [(mine, yours) for mine, yours in zip(first, second, strict=True) if mine is not None and yours is not None]
-    return tuple(np.asarray(pairs, np.float64).reshape(-1, 2).T)
+    mine, yours = (np.asarray(percents, np.float64) for percents in (first, second))
+    active = ~(np.isnan(mine) | np.isnan(yours))
+    return mine[active], yours[active]

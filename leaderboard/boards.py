@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
-from .columns import COLUMNS, EXPLANATIONS, GAP, L0, TASKS, Column, Definition, header
+from .cells import Cell, Header
+from .columns import COLUMNS, EXPLANATIONS, GAP, L0, TASKS, Column, Definition, defined, header
 from .controls import violations
+from .damage import SharedDamage, shared_damage
 from .figures import share
 from .groups import ComparableRecords, comparable
 from .matching import TOLERANCE, unmatched
+from .noise import MEANING, NOISE, noise
 from .notes import counts, failure, notes, short_status, status, versions
 from .record import Record
 from .sections import Section, sections, state_namer
@@ -29,25 +31,8 @@ _MARKS = {
     UNMATCHED: f"L0 differs by more than {share(TOLERANCE)} from that of the SAE made for the dense model at the same "
     "site and state: not matched, so figures are not comparable at equal sparsity",
     VIOLATED: "a control does not hold for this cell: the notes say which",
+    NOISE: MEANING,
 }
-
-
-class Header(NamedTuple):
-    """The head of a column."""
-
-    text: str
-    numeric: bool
-    priority: int
-    """1 for what a table is not a table without; columns of the highest number go first where room is short."""
-
-
-class Cell(NamedTuple):
-    """One cell of a table."""
-
-    text: str
-    best: bool = False
-    short: str | None = None
-    """What stands for the text where room is short."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +49,8 @@ class Table:
     """What a reader must know about this table: what it cannot be compared with, warnings, missing values."""
     failures: tuple[str, ...]
     """Full messages of the cells that have no figures."""
+    shared_damage: SharedDamage | None = None
+    """Which states damage the same latents, where at least two of a frozen SAE know that."""
 
 
 @dataclass(frozen=True)
@@ -128,8 +115,9 @@ def _table(
         counts=counts(group.records),
         headers=(Header("SAE", False, 1), Header("compressor", False, 1), *heads, Header("status", False, 1)),
         sections=tuple(tuple(row(record, part) for record in part.records) for part in parts),
-        notes=(*notes(group, groups), *_violations(parts, name_state, violated)),
+        notes=(*notes(group, groups), *noise(group.records), *_violations(parts, name_state, violated)),
         failures=tuple(_failures(parts, name_state)),
+        shared_damage=shared_damage(parts, name_state),
     )
 
 
@@ -175,18 +163,19 @@ def _sites(records: Iterable[Record]) -> str:
 
 def _meanings(records: Sequence[Record], definitions: Mapping[str, Definition]) -> Iterator[tuple[str, str]]:
     for column in COLUMNS:
-        definition = definitions.get(column.metric) if column.metric else None
+        definition = defined(column.metric, definitions) if column.metric else None
         text = definition.text if definition else EXPLANATIONS.get(column.title)
         if text and not column.is_empty(records):
             yield column.title, text
 
 
-def _marks(tables: Iterable[Table]) -> Iterator[tuple[str, str]]:
+def _marks(tables: Sequence[Table]) -> Iterator[tuple[str, str]]:
     cells = [cell for table in tables for rows in table.sections for row in rows for cell in row]
     used = {
         "±": any("±" in cell.text for cell in cells),
         "bold": any(cell.best for cell in cells),
         UNMATCHED: any(cell.text.endswith(UNMATCHED) for cell in cells),
         VIOLATED: any(cell.text.endswith(VIOLATED) for cell in cells),
+        NOISE: any(note.startswith(NOISE) for table in tables for note in table.notes),
     }
     return ((mark, text) for mark, text in _MARKS.items() if used[mark])

@@ -144,11 +144,22 @@ def of_states(records: Iterable[Record]) -> list[Column]:
     return [column for column in _OF_STATES if column.metric != SURVIVED or not column.is_empty(known)]
 
 
+def defined(metric: str, definitions: Mapping[str, Definition]) -> Definition | None:
+    """What is known of a metric.
+
+    A figure of one data set (`probing.<set>.<attribute>.accuracy_k5`) is defined as that over all of them.
+    """
+    # Names of data sets may hold dots: only the first and the last part are the task's own.
+    parts = metric.split(".")
+    return definitions.get(metric) or definitions.get(f"{parts[0]}.{parts[-1]}")
+
+
 def header(column: Column, records: Iterable[Record], definitions: Mapping[str, Definition]) -> str:
     """A column's heading: title, unit, and an arrow that points to the better side."""
     if column.metric is None:
         return column.title
-    unit, higher_is_better, _ = definitions.get(column.metric) or Definition(_unit(column.metric, records), None, "")
+    known = defined(column.metric, definitions)
+    unit, higher_is_better, _ = known or Definition(_unit(column.metric, records), None, "")
     arrow = "" if higher_is_better is None else " ↑" if higher_is_better else " ↓"
     return f"{column.title}{'' if unit == '1' else f' ({unit})'}{arrow}"
 

@@ -22,17 +22,23 @@ def figure(measurement: Measurement | None) -> str:
     # An interval narrower than the last digit says no more than that digit does.
     if half <= 0.0 or decimals > _MOST_DECIMALS:
         return number(measurement.value)
-    return f"{_fixed(measurement.value, decimals)} ± {_fixed(half, decimals)}"
+    return f"{fixed(measurement.value, decimals)} ± {fixed(half, decimals)}"
 
 
-def number(value: float) -> str:
+def number(value: float, digits: int = _SIGNIFICANT_DIGITS) -> str:
     """A figure without an interval."""
     if value == 0.0:
         return "0"
-    decimals = _decimals(abs(value), _SIGNIFICANT_DIGITS)
-    if decimals > _SIGNIFICANT_DIGITS + _MOST_DECIMALS:
+    decimals = _decimals(abs(value), digits)
+    if decimals > digits + _MOST_DECIMALS:
         return f"{value:.1e}"
-    return _fixed(value, decimals)
+    return fixed(value, decimals)
+
+
+def fixed(value: float, decimals: int) -> str:
+    """A figure with so many decimals; what rounds to zero has no sign."""
+    text = f"{value:.{decimals}f}"
+    return text.removeprefix("-") if float(text) == 0.0 else text
 
 
 def size(size_bytes: float, dense_bytes: float | None) -> str:
@@ -52,11 +58,6 @@ def _decimals(scale: float, digits: int) -> int:
     if scale <= 0.0:
         return 0
     return max(0, digits - 1 - math.floor(math.log10(scale)))
-
-
-def _fixed(value: float, decimals: int) -> str:
-    text = f"{value:.{decimals}f}"
-    return text.removeprefix("-") if float(text) == 0.0 else text
 
 
 def _in_units(size_bytes: float) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from .boards import Board, Cell, Table, build
+from .boards import Board, Table, build
+from .cells import Cell, Header
 from .columns import Definition
+from .damage import QUESTION, SharedDamage
 from .record import Record
 
 BEGIN = "<!-- saetransfer:board:begin -->"
@@ -40,16 +42,27 @@ def escape(text: str) -> str:
 def _table(table: Table) -> Iterator[str]:
     yield f"### {escape(table.title)}"
     yield f"{escape(table.facts)}. Cells: {table.counts}."
-    rules = ["---:" if header.numeric else "---" for header in table.headers]
-    rows = [[_cell(cell) for cell in row] for section in table.sections for row in section]
-    yield "\n".join(
-        f"| {' | '.join(row)} |" for row in [[escape(header.text) for header in table.headers], rules, *rows]
-    )
+    yield _grid(table.headers, (row for section in table.sections for row in section))
     if table.notes:
         yield "\n".join(f"- {escape(note)}" for note in table.notes)
     if table.failures:
         yield "Cells without figures:"
         yield "\n".join(f"- {escape(failure)}" for failure in table.failures)
+    if table.shared_damage is not None:
+        yield from _shared_damage(table.shared_damage)
+
+
+def _shared_damage(shared: SharedDamage) -> Iterator[str]:
+    yield f"#### {QUESTION}"
+    yield escape(shared.explanation)
+    yield _grid(shared.headers, shared.rows)
+
+
+def _grid(headers: Sequence[Header], rows: Iterable[Sequence[Cell]]) -> str:
+    heads = [escape(header.text) for header in headers]
+    rules = ["---:" if header.numeric else "---" for header in headers]
+    lines = [heads, rules, *([_cell(cell) for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _cell(cell: Cell) -> str:

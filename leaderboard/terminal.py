@@ -11,7 +11,8 @@ from rich.console import Console, RenderableType
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from .boards import Board, Cell, Table
+from .boards import Board, Table
+from .cells import Cell
 
 WIDTH = 120
 """Columns that a board takes at most, so that it reads the same in a wide terminal and in a log."""
@@ -36,6 +37,8 @@ def renderables(board: Board, width: int = WIDTH) -> Iterator[RenderableType]:
         yield Text.assemble((table.title, "bold"), f": {table.facts}. Cells: {table.counts}.")
         yield _grid(table, width)
         for line in (*table.notes, *table.failures):
+            yield Text(f"- {line}")
+        for line in table.shared_damage.summary if table.shared_damage else ():
             yield Text(f"- {line}")
     for name, text in board.marks:
         yield Text(f"{name}: {text}", style="dim")

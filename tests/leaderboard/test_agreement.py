@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from saetransfer.leaderboard.agreement import damage_jaccard, damage_spearman
+from saetransfer.leaderboard.agreement import damage_counts, damage_jaccard, damage_spearman
 
 RNG = np.random.default_rng(0)
 FIRST: list[int | None] = RNG.integers(-20, 101, 60).tolist()
@@ -26,6 +26,21 @@ def test_opposite_damage_is_no_agreement() -> None:
 def test_the_damage_set_is_what_lies_below_the_threshold_and_the_dead() -> None:
     assert damage_jaccard([0, 49, 50, 90], [0, 90, 90, 49]) == pytest.approx(1 / 3)
     assert damage_jaccard([0, 49, 50, 90], [0, 90, 90, 49], damaged_below=0.1) == 1.0
+    for percent in range(1, 101):
+        assert damage_counts([percent], [percent], damaged_below=percent / 100).either == 0
+
+
+def test_what_is_counted_is_what_the_jaccard_index_is_of() -> None:
+    counts = damage_counts([0, 49, 50, 90, None], [0, 90, 90, 49, 3])
+    assert counts == (1, 3, 4)
+    assert damage_jaccard([0, 49, 50, 90, None], [0, 90, 90, 49, 3]) == counts.both / counts.either
+
+
+def test_an_array_says_the_same_as_a_list() -> None:
+    lists = ([*FIRST, None], [*SECOND, 3])
+    arrays = [np.asarray(one, np.float64) for one in lists]
+    assert damage_counts(*arrays) == damage_counts(*lists)
+    assert damage_spearman(*arrays) == damage_spearman(*lists)
 
 
 def test_only_latents_that_are_active_in_both_are_compared() -> None:
