@@ -22,6 +22,8 @@ _TYPES = {
     "value": "float64",
     "ci_low": "float64",
     "ci_high": "float64",
+    "half_1": "float64",
+    "half_2": "float64",
     "n": "Int64",
     "unit": "string",
     "status": "string",
@@ -60,10 +62,13 @@ def _rows(record: Record) -> Iterator[dict[str, Any]]:
 
 def _figures(measurement: Measurement) -> dict[str, Any]:
     low, high = measurement.ci or (None, None)
+    half_1, half_2 = measurement.halves or (None, None)
     return {
         "value": measurement.value,
         "ci_low": low,
         "ci_high": high,
+        "half_1": half_1,
+        "half_2": half_2,
         "n": measurement.n,
         "unit": measurement.unit,
     }
