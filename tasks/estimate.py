@@ -8,8 +8,7 @@ A percentile interval is the wrong one where noise in the sums moves the figure 
 threshold: every draw adds that noise once more and lies beside the value. Metrics that say so get the same percentiles,
 shifted so that the median of the draws falls on the value, and cut off at the ends of their range.
 
-The noise floor of a metric is what it shows on two disjoint halves of the units: units with an even and with an odd
-number.
+The noise floor of a metric is what it shows on two disjoint halves of the units, which the seed divides.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ def estimate(metrics: Iterable[Metric], sums: Sums, seed: int = 0) -> dict[str, 
     wanted = [metric for metric in every if metric.name not in sums.reasons]
     totals = _totals(sums, [np.ones(_n_units(units)) for units in sums.samples.values()])
     drawn = _drawn_values(wanted, sums, seed)
-    halves = _halves(wanted, sums)
+    halves = _halves(wanted, sums, seed)
     whole = all(np.isfinite(total).all() for name, total in totals.items() if name not in sums.derived)
     found = {
         metric.name: _estimate(metric, totals, whole, drawn[metric.name], halves[metric.name]) for metric in wanted
@@ -106,18 +105,24 @@ def _weights(sample: str, n_units: int, seed: int) -> Float[np.ndarray, "draw un
     return np.random.default_rng((seed, *own)).multinomial(n_units, share, size=N_DRAWS).astype(np.float64)
 
 
-def _halves(metrics: Sequence[Metric], sums: Sums) -> dict[str, tuple[float, float] | None]:
-    """Every metric on the units with an even and on those with an odd number; None where one half has no value."""
+def _halves(metrics: Sequence[Metric], sums: Sums, seed: int) -> dict[str, tuple[float, float] | None]:
+    """Every metric on two random halves of the units; None where one of them has no value."""
     if not sums.samples or any(_n_units(units) < 2 for units in sums.samples.values()):
         return {metric.name: None for metric in metrics}
-    odd = [np.arange(_n_units(units)) % 2 for units in sums.samples.values()]
-    both = (_totals(sums, [1.0 - part for part in odd]), _totals(sums, [part.astype(np.float64) for part in odd]))
+    first_half = [_half(name, _n_units(units), seed) for name, units in sums.samples.items()]
+    both = (_totals(sums, first_half), _totals(sums, [1.0 - part for part in first_half]))
     found: dict[str, tuple[float, float] | None] = {}
     for metric in metrics:
         first, second = (float(_compute(metric, totals)) for totals in both)
         defined = metric.resampled and np.isfinite(first) and np.isfinite(second)
         found[metric.name] = (first, second) if defined else None
     return found
+
+
+def _half(sample: str, n_units: int, seed: int) -> Float[np.ndarray, " unit"]:
+    """1 for the units of one half, 0 for those of the other."""
+    chosen = np.random.default_rng((seed, crc32(f"halves of {sample}".encode()))).permutation(n_units)
+    return (chosen < n_units // 2).astype(np.float64)
 
 
 def _estimate(

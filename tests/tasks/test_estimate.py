@@ -90,12 +90,16 @@ def test_every_metric_says_what_it_is() -> None:
         assert metric.undefined
 
 
-def test_the_halves_are_the_metric_on_every_other_document() -> None:
-    sums = documents(30, seed=0)
-    halves = estimate([MEAN], of_documents(sums))["mean"].halves
-    assert halves == pytest.approx(
-        (sums["x"][::2].sum() / sums["n"][::2].sum(), sums["x"][1::2].sum() / sums["n"][1::2].sum())
+def test_the_halves_are_disjoint_and_all_of_the_text() -> None:
+    sums = documents(31, seed=0)
+    total = dataclasses.replace(MEAN, compute=lambda totals: np.asarray(totals["x"]))
+    halves = estimate([total], of_documents(sums))["mean"].halves
+    assert halves is not None
+    assert sum(halves) == pytest.approx(sums["x"].sum())
+    n = estimate(
+        [dataclasses.replace(MEAN, compute=lambda totals: np.asarray(totals["n"]))], of_documents({"n": np.ones(31)})
     )
+    assert n["mean"].halves == (15.0, 16.0)
 
 
 def test_samples_are_drawn_apart_from_each_other_and_the_variance_of_a_mean_over_them_adds_up() -> None:
