@@ -38,6 +38,7 @@ class Listed(str, Enum):
     COMPRESSORS = "compressors"
     SAES = "saes"
     TEXTS = "texts"
+    LABELLED = "labelled"
     TASKS = "tasks"
     METRICS = "metrics"
     SUITES = "suites"

@@ -8,8 +8,9 @@ import yaml
 from rich.table import Table
 from rich.text import Text
 
-from ..registry import models, texts
+from ..registry import labelled, models, texts
 from ..registry.compressors import shelf
+from ..registry.microworld.language import ATTRIBUTES
 from ..registry.saes import cards as sae_cards
 from ..tasks import shelf as tasks
 from . import compressor_list, suite
@@ -54,9 +55,19 @@ def _texts() -> Iterator[Row]:
         yield name, str(card.hub), card.summary
 
 
+def _labelled() -> Iterator[Row]:
+    yield "microworld", "ships with saetransfer", ", ".join(ATTRIBUTES)
+    for name, card in labelled.cards().items():
+        yield (
+            name,
+            str(card.hub),
+            card.summary if card.missing is None else f"{card.summary} (not here: {card.missing})",
+        )
+
+
 def _tasks() -> Iterator[Row]:
     for task in map(tasks.make, tasks.KINDS):
-        yield task.name, str(task.version), f"{len(task.metrics)} metrics"
+        yield task.name, str(task.version), f"{tasks.KINDS[task.name].summary} ({len(task.metrics)} metrics)"
 
 
 def _metrics() -> Iterator[Row]:
@@ -74,6 +85,7 @@ _LISTS: dict[str, tuple[Row, Callable[[], Iterator[Row]]]] = {
     "models": (("name", "where", "what"), _models),
     "saes": (("name", "model", "what"), _saes),
     "texts": (("name", "where", "what"), _texts),
+    "labelled": (("name", "where", "what"), _labelled),
     "tasks": (("name", "version", "what"), _tasks),
     "metrics": (("name", "unit", "better", "definition", "source"), _metrics),
     "suites": (("name", "what"), _suites),
