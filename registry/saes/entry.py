@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ..sites import Site
 
-Source = Literal["pretrained", "trained", "pruned", "random"]
+Source = Literal["pretrained", "trained", "finetuned", "pruned", "random"]
 Origin = Literal["dense", "state"]
 
 
@@ -35,7 +35,7 @@ class SaeEntry:
     d_in: int
     """Channels of the activations at `site`."""
     d_sae: int
-    """Number of latents."""
+    """Number of latents; of the base's, where only making it tells how many are left of them."""
     architecture: str
     """As SAELens calls it; `batchtopk` becomes a `jumprelu` once it is trained."""
     prepend_bos: bool
@@ -45,13 +45,20 @@ class SaeEntry:
     on: Literal["dense", "state"] | None
     """Of which model it needs activations to be made: the dense one, each state, or (None) none at all."""
     base: SaeEntry | None
-    """The SAE that it is made from."""
+    """The SAE that it is made from, or whose L0 it is to meet."""
     params: Params
 
     @property
     def depends_on_state(self) -> bool:
         """Whether every state has its own weights of this SAE."""
         return self.on == "state" or (self.base is not None and self.base.depends_on_state)
+
+    @property
+    def reads(self) -> Literal["training", "calibration"] | None:
+        """Which text the activations that it is made from belong to; None where it needs none."""
+        if self.on is None:
+            return None
+        return "training" if self.source in ("trained", "finetuned") else "calibration"
 
     def identity(self) -> dict[str, Any]:
         """Everything that can change its weights or how it is read, as JSON values.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -44,6 +46,13 @@ def saved(folder: Path, architecture: str = "topk", **config: Any) -> Path:
 def resolved(definition: str | dict[str, Any], folder: Path = Path(), *named: SaeEntry) -> SaeEntry:
     """A definition, understood beside a toy Llama."""
     return resolve(definition, folder=folder, named={entry.name: entry for entry in named}, config=toy_config("llama"))
+
+
+@cache
+def frozen_entry() -> SaeEntry:
+    """The entry, called `frozen`, of a TopK SAE with the widths of all the others here."""
+    with TemporaryDirectory() as folder:
+        return resolved({"name": "frozen", "source": "pretrained", "path": str(saved(Path(folder)))})
 
 
 def known_dictionary() -> Float[Tensor, "feature d_in"]:

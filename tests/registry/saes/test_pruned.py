@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 import torch
@@ -14,18 +13,47 @@ from sae_lens import SAE
 from torch import Tensor
 
 from saetransfer.registry.errors import RegistryError
+from saetransfer.registry.saes.build import make
+from saetransfer.registry.saes.entry import SaeEntry
 from saetransfer.registry.saes.folder import load_folder, save
-from saetransfer.registry.saes.pruned import PrunedParams, lowest, prune
-from tests.registry.saes.common import ARCHITECTURES, D_IN, D_SAE, K, explained_variance, known_features, sae_of
+from saetransfer.registry.saes.pruned import PrunedParams
+from saetransfer.registry.saes.unstructured import lowest
+from tests.registry.saes.common import (
+    ARCHITECTURES,
+    D_IN,
+    D_SAE,
+    K,
+    explained_variance,
+    frozen_entry,
+    known_features,
+    resolved,
+    sae_of,
+)
 
 TOKENS = 600
 
 
-def pruned(sae: SAE[Any], method: Literal["wanda", "magnitude"], sparsity: float, chunk: int = 100) -> SAE[Any]:
+def entry_of(method: str, sparsity: float | str | None = None, **more: Any) -> SaeEntry:
+    """An entry that prunes an SAE of the toy Llama."""
+    strength = {} if sparsity is None else {"sparsity": sparsity}
+    definition = {"name": "p", "source": "pruned", "base": "frozen", "method": method, **strength, **more}
+    return resolved(definition, Path(), frozen_entry())
+
+
+def pruned(
+    sae: SAE[Any],
+    method: str,
+    sparsity: float | str | None = None,
+    chunk: int = 100,
+    x: Tensor | None = None,
+    **more: Any,
+) -> SAE[Any]:
     """Calibrated on the first tokens of `known_features`."""
-    wanda = method == "wanda"
-    params = PrunedParams(method=method, sparsity=sparsity, tokens=TOKENS if wanda else None)
-    return prune(sae, params, iter(known_features(TOKENS).split(chunk)) if wanda else None)
+    reads_latents = {} if method in ("magnitude", "int8") else {"tokens": TOKENS}
+    entry = entry_of(method, sparsity, **reads_latents, **more)
+    needed = TOKENS + (8192 if sparsity == "best" else 0)
+    x = known_features(needed) if x is None else x
+    return make(entry, base_sae=sae, activations=lambda: iter(x.split(chunk))).sae
 
 
 @pytest.mark.parametrize("method", ["wanda", "magnitude"])
@@ -105,10 +133,9 @@ def test_ranking_by_decoder_norm_survives_pruning() -> None:
 
 
 def test_it_says_when_activations_run_out() -> None:
-    params = PrunedParams(method="wanda", sparsity=0.5, tokens=TOKENS)
     with pytest.raises(RegistryError, match="600 tokens of activations are needed, but only 599 came"):
-        prune(sae_of("topk"), params, iter([known_features(599)]))
-    assert prune(sae_of("topk"), params, itertools.repeat(known_features(50))).cfg.d_sae == D_SAE
+        pruned(sae_of("topk"), "wanda", 0.5, x=known_features(599))
+    assert pruned(sae_of("topk"), "wanda", 0.5, x=known_features(1000)).cfg.d_sae == D_SAE
 
 
 def test_everything_cannot_be_pruned() -> None:
@@ -129,8 +156,8 @@ def test_wanda_reads_the_activations() -> None:
     base = sae_of("topk")
     scale = torch.linspace(0.1, 5, D_IN)
     x = known_features(TOKENS) * scale
-    by_size = prune(base, PrunedParams(method="magnitude", sparsity=0.5, tokens=None), None)
-    by_input = prune(base, PrunedParams(method="wanda", sparsity=0.5, tokens=TOKENS), iter([x]))
+    by_size = pruned(base, "magnitude", 0.5)
+    by_input = pruned(base, "wanda", 0.5, x=x)
     unpruned = base.encode(x)
 
     def damage(sae: SAE[Any]) -> float:
