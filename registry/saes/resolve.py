@@ -9,7 +9,7 @@ from typing import Any
 from transformers import PretrainedConfig
 
 from ..errors import RegistryError, unknown
-from . import pretrained, pruned, random, trained
+from . import finetuned, pretrained, pruned, random, trained
 from .cards import CARDS, FOLDER
 from .entry import SaeEntry
 from .forms import Surroundings, check
@@ -69,6 +69,11 @@ def _trained(definition: Mapping[str, Any], around: Surroundings) -> SaeEntry:
     return trained.entry(form, around, None if form.like is None else _find(form.like, around))
 
 
+def _finetuned(definition: Mapping[str, Any], around: Surroundings) -> SaeEntry:
+    form = check(finetuned.FinetunedForm, definition)
+    return finetuned.entry(form, _find(form.base, around))
+
+
 def _pruned(definition: Mapping[str, Any], around: Surroundings) -> SaeEntry:
     form = check(pruned.PrunedForm, definition)
     return pruned.entry(form, _find(form.base, around))
@@ -82,6 +87,7 @@ def _random(definition: Mapping[str, Any], around: Surroundings) -> SaeEntry:
 _SOURCES: dict[str, Callable[[Mapping[str, Any], Surroundings], SaeEntry]] = {
     "pretrained": _pretrained,
     "trained": _trained,
+    "finetuned": _finetuned,
     "pruned": _pruned,
     "random": _random,
 }

@@ -89,6 +89,12 @@ def test_facts_count_what_is_there() -> None:
     sae = sae_of("topk")
     parameters = 2 * D_IN * D_SAE + D_IN + D_SAE
     expected = {"architecture": "topk", "d_in": D_IN, "d_sae": D_SAE, "parameters": parameters}
-    assert facts(sae) == {**expected, "nonzero_parameters": parameters, "size_bytes": 4 * parameters}
+    held = 4 * parameters
+    assert facts(sae) == {
+        **expected,
+        "nonzero_parameters": parameters,
+        "size_bytes": held,
+        "smallest_bytes": held,
+    }
     sae.W_enc[:, 0] = 0
     assert facts(sae)["nonzero_parameters"] == parameters - D_IN

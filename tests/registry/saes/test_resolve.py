@@ -80,6 +80,13 @@ def test_identities_of_made_saes_follow_what_they_are_made_from(frozen: Path) ->
             {**wanda, "sparsity": 0.25},
             {**wanda, "on": "dense"},
             {**wanda, "method": "magnitude"},
+            {**wanda, "method": "contribution"},
+            {**wanda, "sparsity": "best"},
+            {**wanda, "sparsity": "best", "tolerance": 0.1},
+            {"name": "s", "source": "pruned", "base": "frozen", "method": "silent"},
+            {"name": "f", "source": "finetuned", "base": "frozen"},
+            {"name": "f", "source": "finetuned", "base": "frozen", "lr": 1e-4},
+            {"name": "m", "source": "trained", "on": "state", "like": "frozen", "match_l0": True},
             random,
             {**random, "seed": 1},
             TRAINED,
@@ -128,12 +135,38 @@ def test_like_trains_what_was_trained_not_what_was_saved(tmp_path: Path) -> None
     assert isinstance(native.params, TrainedParams) and native.params.k == 6
 
 
+def test_matryoshka_is_nested_by_doubling_and_known_by_both_names() -> None:
+    entry = resolved({**TRAINED, "architecture": "matryoshka"})
+    assert isinstance(entry.params, TrainedParams) and entry.params.matryoshka_widths == (8, 16, 32, 64)
+    assert entry.identity() == resolved({**TRAINED, "architecture": "matryoshka_batchtopk"}).identity()
+
+
+def test_an_entry_says_which_text_it_reads(frozen: Path) -> None:
+    base = resolved(pretrained(frozen))
+    assert base.reads is None and resolved(TRAINED).reads == "training"
+    assert resolved(FINETUNED, Path(), base).reads == "training"
+    assert resolved(WANDA, Path(), base).reads == "calibration"
+    magnitude = {**WANDA, "method": "magnitude"}
+    assert resolved(magnitude, Path(), base).reads is None
+    assert resolved({**magnitude, "sparsity": "best"}, Path(), base).reads == "calibration"
+
+
+def test_an_sae_like_one_that_met_an_l0_is_trained_as_that_one_was(frozen: Path) -> None:
+    base = resolved(pretrained(frozen))
+    gated = {"name": "g", "source": "trained", "on": "state", "like": "frozen", "architecture": "gated"}
+    matched = resolved({**gated, "match_l0": True}, Path(), base)
+    assert matched.base == base
+    again = resolved({"name": "n", "source": "trained", "on": "state", "like": "g"}, Path(), base, matched)
+    assert (again.architecture, again.base) == ("gated", None)
+
+
 def test_numbers_may_be_written_as_yaml_leaves_them() -> None:
     params = resolved({**TRAINED, "tokens": "200_000", "lr": "3e-4", "batch_size": 512}).params
     assert isinstance(params, TrainedParams)
     assert (params.tokens, params.lr, params.batch_size) == (200_000, 3e-4, 512)
 
 
+FINETUNED = {"name": "new", "source": "finetuned", "base": "frozen"}
 WANDA = {"name": "new", "source": "pruned", "base": "frozen", "method": "wanda", "sparsity": 0.5}
 
 
@@ -142,7 +175,7 @@ WANDA = {"name": "new", "source": "pruned", "base": "frozen", "method": "wanda",
     [
         ("forzen", "Unknown SAE 'forzen'. Did you mean 'frozen'?"),
         ("microworld-resid", "Did you mean 'microworld-resid-2'?"),
-        ({"name": "new"}, "SAE 'new' has no 'source'. Known: pretrained, trained, pruned, random."),
+        ({"name": "new"}, "SAE 'new' has no 'source'. Known: pretrained, trained, finetuned, pruned, random."),
         ({"name": "new", "source": "prunde"}, "Unknown source 'prunde'. Did you mean 'pruned'?"),
         ({"source": "random", "like": "frozen"}, "Key 'name' is missing"),
         ({"name": "new", "source": "pretrained"}, "either 'path' (a folder) or 'release' and 'id' of SAELens"),
@@ -167,9 +200,28 @@ WANDA = {"name": "new", "source": "pruned", "base": "frozen", "method": "wanda",
         ({**WANDA, "sparsity": 1}, "not including, 1 (everything) (got 1)"),
         ({**WANDA, "sparsity": -0.1}, "from 0 (nothing)"),
         ({**WANDA, "sparsity": "half"}, "Key 'sparsity': input should be a valid number"),
-        ({**WANDA, "method": "wnada"}, "'wanda' or 'magnitude'"),
+        ({**WANDA, "method": "wnada"}, "'wanda', 'magnitude', 'contribution', 'frequency', 'silent' or 'int8'"),
         ({**WANDA, "base": "forzen"}, "Unknown SAE 'forzen'. Did you mean 'frozen'?"),
         ({**WANDA, "method": "magnitude", "on": "dense"}, "Magnitude pruning reads no activations"),
+        ({**WANDA, "method": "magnitude", "tokens": 9}, "Magnitude pruning watches no activations"),
+        ({**WANDA, "method": "silent"}, "Silent has no strength: leave out 'sparsity'"),
+        ({**WANDA, "method": "int8"}, "Int8 has no strength: leave out 'sparsity'"),
+        ({**WANDA, "sparsity": None}, "Wanda pruning needs 'sparsity': a share from 0 up to 1, or 'best'"),
+        ({**WANDA, "tolerance": 0.1}, "'tolerance' belongs to `sparsity: best`"),
+        ({**FINETUNED, "base": "nobody"}, "Unknown SAE 'nobody'"),
+        ({**FINETUNED, "tokens": 100}, "'tokens' (100) are fewer than one batch"),
+        ({**FINETUNED, "k": 3}, "Unknown key 'k'"),
+        ({**TRAINED, "k": None, "match_l0": True}, "give its name as `like`"),
+        ({**TRAINED, "like": "frozen", "match_l0": True}, "finds the sparsity by itself: leave out k"),
+        (
+            {**TRAINED, "k": None, "like": "frozen", "match_l0": True, "site": "blocks.0.hook_mlp_out"},
+            "needs an SAE of the same site, but 'frozen' reads 'blocks.1.hook_resid_post'",
+        ),
+        ({**TRAINED, "matryoshka_widths": [8, 64]}, "'matryoshka_widths' means nothing to topk"),
+        (
+            {**TRAINED, "architecture": "matryoshka", "matryoshka_widths": [32, 8]},
+            "'matryoshka_widths' grow and end with all 64 latents (d_sae), got [32, 8]",
+        ),
     ],
 )
 def test_a_mistake_is_answered_with_what_is_allowed(definition: Any, text: str, frozen: Path) -> None:

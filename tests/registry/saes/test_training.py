@@ -11,9 +11,9 @@ import torch
 from sae_lens import SAE
 
 from saetransfer.registry.errors import RegistryError
+from saetransfer.registry.saes.build import Built, make
 from saetransfer.registry.saes.folder import save
-from saetransfer.registry.saes.stream import shuffled_batches, take
-from saetransfer.registry.saes.training import TrainingOutcome, train
+from saetransfer.registry.saes.stream import Mixer
 from tests.registry.saes.common import (
     D_IN,
     N_FEATURES,
@@ -31,15 +31,16 @@ SPARSITY: dict[str, dict[str, float]] = {
     "gated": {},
     "topk": {"k": 4},
     "batchtopk": {"k": 4},
+    "matryoshka": {"k": 4},
     "jumprelu": {},
 }
 
 
-def trained(architecture: str, activations: Any = None, **more: Any) -> TrainingOutcome:
+def trained(architecture: str, activations: Any = None, **more: Any) -> Built:
     """A small SAE of `known_features`."""
     definition = {"name": "t", "source": "trained", "on": "dense", "site": SITE, "architecture": architecture}
     entry = resolved({**definition, "d_sae": N_FEATURES, "tokens": 30_000, **SPARSITY[architecture], **more})
-    return train(entry, endless() if activations is None else activations)
+    return make(entry, activations=lambda: endless() if activations is None else activations)
 
 
 @pytest.mark.parametrize("architecture", SPARSITY)
@@ -52,7 +53,7 @@ def test_every_architecture_finds_features_and_is_a_plain_sae(architecture: str,
     torch.testing.assert_close(sae.W_dec.norm(dim=1), torch.ones(N_FEATURES))
     save(sae, tmp_path)
     plain = SAE.load_from_disk(tmp_path)
-    assert plain.cfg.architecture() == ("jumprelu" if architecture == "batchtopk" else architecture)
+    assert plain.cfg.architecture() == ("jumprelu" if architecture in ("batchtopk", "matryoshka") else architecture)
     assert torch.equal(plain(x), sae(x))
 
 
@@ -88,14 +89,14 @@ def test_it_trains_under_no_grad_and_tells_its_progress() -> None:
         | {"tokens": 1100, "batch_size": 256}
     )
     with torch.no_grad():
-        outcome = train(entry, endless(chunk=77), told.append)
+        outcome = make(entry, activations=lambda: endless(chunk=77), progress=told.append)
     assert told == [0.25, 0.5, 0.75, 1.0]
-    assert (outcome.tokens, outcome.steps) == (1024, 4) and outcome.seconds > 0
+    assert (outcome.cost.tokens, outcome.cost.steps) == (1024, 4) and outcome.cost.seconds > 0
 
 
 def test_it_reads_no_more_than_it_needs_and_says_when_that_is_not_there() -> None:
     finite = iter(known_features(5000).split(900))
-    assert trained("topk", finite, tokens=5000, batch_size=250).tokens == 5000
+    assert trained("topk", finite, tokens=5000, batch_size=250).cost.tokens == 5000
     with pytest.raises(RegistryError, match="5000 tokens of activations are needed, but only 4900 came. Lower"):
         trained("topk", iter(known_features(4900).split(900)), tokens=5000, batch_size=250)
     with pytest.raises(RegistryError, match=r"Activations of shape \[token, 32\] are needed, got \[10, 31\]"):
@@ -114,14 +115,11 @@ def test_an_sae_of_attention_heads_is_trained_on_flat_activations(tmp_path: Path
 @pytest.mark.parametrize(("batch", "buffer"), [(7, 40), (10, 1000), (64, 16)])
 def test_every_token_is_served_at_most_once_and_only_a_rest_is_lost(batch: int, buffer: int) -> None:
     numbered = torch.arange(500.0)[:, None]
-    chunks = iter(numbered.split([1, 99, 3, 297, 100]))
-    batches = list(shuffled_batches(chunks, batch, buffer, torch.Generator().manual_seed(0)))
+    mixer, again = Mixer(500, batch, buffer, seed=0), Mixer(500, batch, buffer, seed=0)
+    batches = [served for chunk in numbered.split([1, 99, 3, 297, 100]) for served in mixer.feed(chunk)]
+    same = [served for chunk in numbered.split(77) for served in again.feed(chunk)]
+    assert all(torch.equal(one, other) for one, other in zip(batches, same, strict=True))
     assert all(served.shape == (batch, 1) for served in batches)
     served = torch.cat(batches).flatten().tolist()
     assert len(served) == len(set(served)) == 500 // batch * batch
     assert served != sorted(served)
-
-
-def test_take_cuts_the_last_chunk() -> None:
-    chunks = list(take(iter(torch.zeros(100, 2).split(30)), 70, d_in=2))
-    assert [chunk.shape[0] for chunk in chunks] == [30, 30, 10]
