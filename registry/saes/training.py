@@ -12,6 +12,8 @@ thousand times more, leave most latents dead:
 - The learning rate falls with width as 1 / sqrt(d_sae) (the scaling of Gao et al., arXiv 2406.04093, appendix A.3;
   the factor 0.1 is ours). It warms up over the first 5 % and decays to zero over the last 30 % of the steps.
 - A latent counts as dead, and TopK's auxiliary loss revives it, after 5 % of the steps without firing.
+- The threshold that BatchTopK and matryoshka SAEs are read with is a running mean from 0 over, in SAELens, some hundred
+  steps; here over no more than a tenth of the training, or short trainings would end with one far too low.
 - Decoder norms are folded into the encoder: latents come in units of the activations and compare between SAEs.
 """
 
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
 _WARM_UP = 0.05
 _SETTLING = 0.2
 _TOPK_DECODER_NORM = 1.0
+_THRESHOLD_SPEED = 0.01
+"""SAELens' default."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +124,9 @@ class Fresh:
         k = params.k if target is None else min(max(1, round(target)), self.entry.d_sae)
         widths = params.matryoshka_widths
         nested = {} if widths is None else {"matryoshka_widths": list(widths)}
-        return {"k": k, "decoder_init_norm": _TOPK_DECODER_NORM, **nested}
+        # topk has no threshold, and leaves this out.
+        speed = max(_THRESHOLD_SPEED, 10 / params.steps)
+        return {"k": k, "decoder_init_norm": _TOPK_DECODER_NORM, "topk_threshold_lr": min(speed, 1.0), **nested}
 
 
 def mean_and_scale(head: Float[Tensor, "token d_in"]) -> tuple[Float[Tensor, " d_in"], float]:

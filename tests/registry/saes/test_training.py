@@ -31,7 +31,7 @@ SPARSITY: dict[str, dict[str, float]] = {
     "gated": {},
     "topk": {"k": 4},
     "batchtopk": {"k": 4},
-    "matryoshka": {"k": 4},
+    "matryoshka": {"k": 4, "batch_size": 128},
     "jumprelu": {},
 }
 
