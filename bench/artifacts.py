@@ -21,6 +21,7 @@ from ..leaderboard.record import canonical_json
 
 _KEY = "key.json"
 _UNFINISHED = "unfinished"
+CHECKPOINTS = "checkpoints"
 
 
 def default_folder() -> Path:
@@ -49,6 +50,11 @@ class Artifacts:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+
+    @property
+    def checkpoints(self) -> Path:
+        """Below it, trainings leave what they need to go on."""
+        return self._root / CHECKPOINTS
 
     def find(self, key: Mapping[str, Any]) -> Path | None:
         """The folder of the artifact with that key, if it is there."""

@@ -40,6 +40,8 @@ class Scene:
     reading: Reading
     folder: Path
     """For what is kept on disk for the time of the job."""
+    saes: Mapping[str, Built]
+    """SAEs of the cells, and those that they are compared with."""
     places: Mapping[str, Site]
     """Where the site of each SAE is in the state."""
     watch: Stopwatch
@@ -50,34 +52,26 @@ class Scene:
         """What the dense state has left, or leaves."""
         return self.supply.dense_reference(self.bos)
 
-    def sae_of(self, entry: SaeEntry) -> Named:
-        """The SAE of an entry on this state."""
-        built = self.supply.sae(entry, self.bos, self.model, self.progress)
-        return Named(entry.name, built.sae)
 
-
-def count(scene: Scene, cells: Sequence[CellPlan], supplied: Mapping[str, Built]) -> Counted:
+def count(scene: Scene, cells: Sequence[CellPlan]) -> Counted:
     """The sums of every task on every cell; on the dense state also what other states need of it."""
     counted: Counted = {cell.labels.sae: {} for cell in cells}
     for kind in (_text_tasks, _labelled_tasks, _model_tasks):
-        for name, sums in kind(scene, cells, supplied).items():
+        for name, sums in kind(scene, cells).items():
             counted[name] |= sums
     return counted
 
 
-def _text_tasks(scene: Scene, cells: Sequence[CellPlan], supplied: Mapping[str, Built]) -> Counted:
+def _text_tasks(scene: Scene, cells: Sequence[CellPlan]) -> Counted:
     tasks = [task for task in scene.plan.tasks if isinstance(task, TextTask)]
     if not cells or not tasks:
         return {}
-    known: dict[str, Named] = {name: Named(name, built.sae) for name, built in supplied.items()}
 
     def named(entry: SaeEntry | str) -> Named | str:
         """The SAE that one is compared with, if any task does so."""
         if isinstance(entry, str) or not scene.plan.compares_features:
             return str(entry)
-        if entry.name not in known:
-            known[entry.name] = scene.sae_of(entry)
-        return known[entry.name]
+        return Named(entry.name, scene.saes[entry.name].sae)
 
     with scene.watch.phase("measure"):
         dense = None if scene.state.is_dense else scene.reference.reading(scene.reading.windows)
@@ -85,7 +79,7 @@ def _text_tasks(scene: Scene, cells: Sequence[CellPlan], supplied: Mapping[str, 
             Subject(
                 cell.labels.sae,
                 scene.places[cell.labels.sae],
-                supplied[cell.labels.sae].sae,
+                scene.saes[cell.labels.sae].sae,
                 dense_site=cell.sae.site,
                 origin=named(cell.origin),
                 counterpart=named(cell.counterpart),
@@ -95,16 +89,18 @@ def _text_tasks(scene: Scene, cells: Sequence[CellPlan], supplied: Mapping[str, 
         return measure(scene.model, scene.reading, dense, subjects, tasks, scene.progress)
 
 
-def _labelled_tasks(scene: Scene, cells: Sequence[CellPlan], supplied: Mapping[str, Built]) -> Counted:
+def _labelled_tasks(scene: Scene, cells: Sequence[CellPlan]) -> Counted:
     tasks, reference = scene.plan.labelled_tasks, scene.reference
     readers = {
-        cell.labels.sae: Reader(cell.labels.sae, scene.places[cell.labels.sae], supplied[cell.labels.sae].sae)
+        cell.labels.sae: Reader(
+            cell.labels.sae, scene.places[cell.labels.sae], scene.saes[cell.labels.sae].sae, _full_width(cell)
+        )
         for cell in cells
     }
-    origins = [] if not scene.state.is_dense else reference.origins
+    origins = [entry for entry in reference.origins if scene.state.is_dense and entry.name in scene.saes]
     for entry in origins:
         if entry.name not in readers and not all(reference.has_fit(task, entry) for task in tasks):
-            readers[entry.name] = Reader(entry.name, entry.site, scene.sae_of(entry).sae)
+            readers[entry.name] = Reader(entry.name, entry.site, scene.saes[entry.name].sae, entry.d_sae)
     if not tasks or not readers:
         return {}
     with scene.watch.phase("examples"):
@@ -130,7 +126,7 @@ def _count_labelled(scene: Scene, task: LabelledTask, cell: CellPlan, examples: 
     return task.count(examples, dense if is_reference else task.fit(examples), dense)
 
 
-def _model_tasks(scene: Scene, cells: Sequence[CellPlan], supplied: Mapping[str, Built]) -> Counted:
+def _model_tasks(scene: Scene, cells: Sequence[CellPlan]) -> Counted:
     counted: Counted = {cell.labels.sae: {} for cell in cells}
     tokenizer = scene.supply.tokenizer
     special = special_ids(tokenizer)
@@ -139,7 +135,12 @@ def _model_tasks(scene: Scene, cells: Sequence[CellPlan], supplied: Mapping[str,
             plain = task.run(scene.model, tokenizer)
             for done, cell in enumerate(cells, start=1):
                 name = cell.labels.sae
-                inside = partial(spliced, scene.model, scene.places[name], supplied[name].sae, special)
+                inside = partial(spliced, scene.model, scene.places[name], scene.saes[name].sae, special)
                 counted[name][task.name] = task.count(scene.model, tokenizer, inside, plain)
                 scene.progress(done / len(cells))
     return counted
+
+
+def _full_width(cell: CellPlan) -> int:
+    """Latents of the SAE that a cell's comes from: what was taken out of it counts as silent."""
+    return cell.sae.d_sae if isinstance(cell.origin, str) else cell.origin.d_sae

@@ -19,6 +19,7 @@ from transformers import PreTrainedModel
 from ..registry import sites
 from ..registry.saes.decoder import decoder_rows
 from ..registry.saes.inputs import reconstruct
+from ..registry.saes.structured import placed
 from ..registry.sites import Site
 from ..registry.windows import Batch
 from ..tasks.batch import CellBatch, Dictionaries, SiteBatch, StateBatch, float_log_probs
@@ -126,6 +127,7 @@ def _cells(
             encode=subject.sae.encode,
             decode=partial(reconstruct, subject.sae, activations=site.activations),
             origin=None if isinstance(origin, str) else partial(on_dense_of, origin),
+            placed=None if isinstance(origin, str) else partial(placed, subject.sae, origin.sae.cfg.d_sae),
             counterpart=None if isinstance(counterpart, str) else partial(on_state_of, counterpart),
         )
         if subject.name in shared:

@@ -122,9 +122,9 @@ class Plan:
         used = [ancestor for ancestor in lineage.ancestors(entry) if ancestor.on is not None]
         identity = entry.identity()
         cut = {"context": self.suite.data.context, "bos": prepend_bos}
-        if any(ancestor.source == "trained" for ancestor in used):
+        if any(ancestor.reads == "training" for ancestor in used):
             identity["training"] = {**self.training.identity("training"), **cut}
-        if any(ancestor.source == "pruned" for ancestor in used):
+        if any(ancestor.reads == "calibration" for ancestor in used):
             identity["calibration"] = {**self.calibration.identity("calibration"), **cut}
         return identity
 
@@ -133,6 +133,11 @@ class Plan:
         if isinstance(counterpart, str) or not self.compares_features:
             return {}
         return {"counterpart": self.sae_identity(counterpart, prepend_bos)}
+
+    def compared_with(self, cell: CellPlan) -> list[SaeEntry]:
+        """The SAEs that the tasks need beside that of a cell."""
+        both = (cell.origin, cell.counterpart) if self.compares_features else ()
+        return [entry for entry in both if not isinstance(entry, str)]
 
     def task_identity(self, task: Task) -> dict[str, Any]:
         """What identifies a task on an SAE: version, settings, and what it looks at beside the evaluation text."""
@@ -226,17 +231,12 @@ class _Planner:
 
     def _check_texts(self, plan: Plan) -> None:
         """Look into the texts that the plan will need, so that an empty or broken file shows now."""
-        made = {
-            ancestor.source
-            for cell in plan.cells
-            for ancestor in lineage.ancestors(cell.sae)
-            if ancestor.on is not None
-        }
-        calibrated = any(state.compressor.needs_calibration for state in plan.states) or "pruned" in made
+        read = {ancestor.reads for cell in plan.cells for ancestor in lineage.ancestors(cell.sae)}
+        calibrated = any(state.compressor.needs_calibration for state in plan.states) or "calibration" in read
         needed: list[tuple[Place, Text, Role]] = [(("data", "text"), plan.evaluation, "evaluation")]
         if calibrated:
             needed.append((("data", "calibration", "text"), plan.calibration, "calibration"))
-        if "trained" in made:
+        if "training" in read:
             needed.append((("data", "training", "text"), plan.training, "training"))
         for place, text, role in needed:
             try:

@@ -19,6 +19,7 @@ from transformers import PreTrainedModel
 
 from ..registry import sites
 from ..registry.saes.decoder import decoder_rows, encode_scaled
+from ..registry.saes.structured import placed
 from ..registry.sites import Site
 from ..registry.windows import Batch, Windows
 from ..tasks.examples import Examples, ExampleSet, Latents, SiteExamples, SiteSplit
@@ -61,6 +62,12 @@ class Reader:
     name: str
     site: Site
     sae: SAE
+    d_sae: int
+    """Latents of the SAE that it comes from; those that were taken out of it are silent and write nothing."""
+
+    def placed(self, values: Float[Tensor, "row latent"]) -> Float[Tensor, "row latent_of_origin"]:
+        """Values by latent at the places that the latents had before some were taken out."""
+        return placed(self.sae, self.d_sae, values)
 
 
 @torch.inference_mode()
@@ -99,7 +106,7 @@ def pool(
             found[reader.name][text.set.name] = Examples(
                 shared[reader.site],
                 *(splits[name].latents[reader.name] for name in ("train", "test")),
-                decoder=decoder_rows(reader.sae).cpu().numpy(),
+                decoder=reader.placed(decoder_rows(reader.sae).cpu().T).T.numpy(),
             )
     return found
 
@@ -133,7 +140,7 @@ class _Pass:
         }
         self._values, self._written = {}, {}
         for index, reader in enumerate(readers):
-            shape = (n_examples, reader.sae.cfg.d_sae)
+            shape = (n_examples, reader.d_sae)
             self._values[reader.name] = self._array(folder / f"{index}.bin", *shape)
             scaled = reader.sae.cfg.normalize_activations in ("layer_norm", "constant_norm_rescale")
             own = self._array(folder / f"{index}-written.bin", *shape) if scaled else self._values[reader.name]
@@ -166,6 +173,6 @@ class _Pass:
             values[batch.rows] = mean(found[site][counted].float())
         for reader in self._readers:
             features, scale = encode_scaled(reader.sae, found[reader.site][counted])
-            self._values[reader.name][batch.rows] = mean(features)
+            self._values[reader.name][batch.rows] = reader.placed(mean(features))
             if scale is not None:
-                self._written[reader.name][batch.rows] = mean(features * scale)
+                self._written[reader.name][batch.rows] = reader.placed(mean(features * scale))

@@ -117,7 +117,7 @@ def _preparations(
             ancestor.name
             for cell in missing[state.name]
             for ancestor in lineage.ancestors(cell.sae)
-            if ancestor.on == "dense" and not supply.is_made(ancestor, cell.prepend_bos)
+            if ancestor.on == "dense" and not supply.saes(cell.prepend_bos).is_made(ancestor)
         }
         wanted = {cell.prepend_bos for cell in missing[state.name]}
         conventions = {bos for bos in wanted if not supply.dense_reference(bos).is_complete()}

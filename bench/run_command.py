@@ -145,7 +145,7 @@ def _show_plan(planned: plan.Plan, work: Todo, folder: Path, console: Console) -
             ancestor.name: getattr(ancestor.params, "tokens", None)
             for cell in open_cells
             for ancestor in lineage.ancestors(cell.sae)
-            if ancestor.source == "trained" and (ancestor.depends_on_state or state.is_dense)
+            if ancestor.reads == "training" and (ancestor.depends_on_state or state.is_dense)
         }
         calibration = f"{data.calibration.sequences} sequences" if state.compressor.needs_calibration else "-"
         training = ", ".join(f"{name} ({tokens:,})" for name, tokens in trained.items()) or "-"

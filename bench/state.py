@@ -130,22 +130,31 @@ class _StateRun:
             if self._state.is_dense:
                 reference.keep(folder)
             supplied = self._supply_saes(model, bos, [*wanted, *others])
-            ready = [cell for cell in wanted if cell.labels.sae in supplied]
+            ready = [cell for cell in wanted if cell.labels.sae not in self._outcome.done]
             scene = Scene(
-                self._plan, self._state, self._supply, bos, model, reading, folder,
+                self._plan, self._state, self._supply, bos, model, reading, folder, saes=supplied,
                 places=self._places, watch=self._watch, progress=self._progress,
             )  # fmt: skip
             with self._failing(ready):
-                counted = count(scene, ready, supplied)
+                counted = count(scene, ready)
                 for cell in ready:
                     self._report(cell, counted[cell.labels.sae], supplied[cell.labels.sae])
 
     def _supply_saes(self, model: PreTrainedModel, bos: bool, cells: Sequence[CellPlan]) -> dict[str, Built]:
-        supplied: dict[str, Built] = {}
+        """The SAEs of the cells and those that they are compared with; a cell without its SAE ends here."""
+        reference = self._supply.dense_reference(bos)
+        compared = [entry for cell in cells for entry in self._plan.compared_with(cell)]
+        left = reference.origins if self._state.is_dense else []
+        with self._watch.phase("saes"):
+            entries = [*(cell.sae for cell in cells), *compared, *left]
+            found = self._supply.saes(bos).supply(entries, model, self._progress)
         for cell in cells:
-            with self._failing([cell]), self._watch.phase(f"sae {cell.labels.sae}"):
-                supplied[cell.labels.sae] = self._supply.sae(cell.sae, bos, model, self._progress)
-        return supplied
+            with self._failing([cell]):
+                for entry in (cell.sae, *self._plan.compared_with(cell)):
+                    built = found[entry.name]
+                    if not isinstance(built, Built):
+                        raise built
+        return {name: built for name, built in found.items() if isinstance(built, Built)}
 
     def _report(self, cell: CellPlan, counted: Mapping[str, Sums], supplied: Built) -> None:
         """Values and intervals of one cell, as its record."""
@@ -162,7 +171,6 @@ class _StateRun:
         supplied: Built | None = None,
         error: Failure | None = None,
     ) -> None:
-        names = {f"sae {other.labels.sae}" for other in self._state.cells} - {f"sae {cell.labels.sae}"}
         record = Record(
             cell_id=cell.cell_id,
             status=status,
@@ -174,7 +182,7 @@ class _StateRun:
             metrics=found.metrics if found else {},
             per_document=found.per_document if found else {},
             details=found.details if found else {},
-            phases=[phase for phase in self._watch.phases if phase.name not in names],
+            phases=list(self._watch.phases),
             environment=self._environment,
             error=error,
         )

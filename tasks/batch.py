@@ -153,7 +153,8 @@ class CellBatch:
         *,
         encode: Callable[[Float[Tensor, "token channel"]], Float[Tensor, "token d_sae"]],
         decode: Callable[[Float[Tensor, "token d_sae"]], Float[Tensor, "token channel"]],
-        origin: Callable[[], Float[Tensor, "token d_sae"]] | None = None,
+        origin: Callable[[], Float[Tensor, "token d_origin"]] | None = None,
+        placed: Callable[[Float[Tensor, "token d_sae"]], Float[Tensor, "token d_origin"]] | None = None,
         counterpart: Callable[[], Float[Tensor, "token d_other"]] | None = None,
     ) -> None:
         """What the SAE and those it is compared with make of the batch.
@@ -161,6 +162,7 @@ class CellBatch:
         Args:
             origin: gives the latents of the frozen SAE that this one is or was made from, on the *dense* activations;
                 None where there is none.
+            placed: puts this SAE's latents at the places that they have there; None where they are there.
             counterpart: gives those of the frozen SAE at the same site, on *this* state's activations.
         """
         self.site = site
@@ -169,10 +171,16 @@ class CellBatch:
         self._encode = encode
         self._decode = decode
         self._origin = origin
+        self._placed = placed
         self._counterpart = counterpart
 
+    @property
+    def placed_features(self) -> Float[Tensor, "token d_origin"]:
+        """The SAE's latents, those that were taken out of it as silent ones: one by one those of `origin_features`."""
+        return self.features if self._placed is None else self._placed(self.features)
+
     @cached_property
-    def origin_features(self) -> Float[Tensor, "token d_sae"] | None:
+    def origin_features(self) -> Float[Tensor, "token d_origin"] | None:
         """Latents on the dense state of the frozen SAE that this one is or was made from, float32."""
         return None if self._origin is None else self._origin().float()
 

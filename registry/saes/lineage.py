@@ -24,7 +24,7 @@ def origin(entry: SaeEntry) -> SaeEntry | str:
     """
     if is_frozen(entry) or entry.source == "random":
         return entry
-    if entry.base is None:
+    if entry.source == "trained" or entry.base is None:
         return (
             f"'{entry.name}' is trained on each state: its latents are not those of any SAE of the dense model, so "
             "they cannot be compared one by one"

@@ -33,6 +33,17 @@ def kept_latents(sae: SAE[Any]) -> Int[Tensor, " d_sae"]:
     return torch.arange(sae.cfg.d_sae) if noted is None else torch.tensor(noted, dtype=torch.long)
 
 
+def placed(sae: SAE[Any], d_sae: int, values: Float[Tensor, "row latent"]) -> Float[Tensor, "row latent_of_origin"]:
+    """Values by latent at the places that the latents had before some were taken out, zeros in theirs.
+
+    Args:
+        d_sae: latents of the SAE from which they were taken out.
+    """
+    if values.shape[1] == d_sae:
+        return values
+    return values.new_zeros(len(values), d_sae).index_copy_(1, kept_latents(sae).to(values.device), values)
+
+
 @torch.no_grad()
 def narrowed(base: SAE[Any], kept: Int[Tensor, " kept"]) -> SAE[Any]:
     """A copy of `base` with only those latents, in their order; a larger k than there are latents is lowered."""

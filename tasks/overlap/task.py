@@ -33,7 +33,7 @@ from .dictionaries import (
     PairSums,
     by_direction,
 )
-from .pearson import Firings, LatentSums, firings
+from .pearson import LatentSums, firings
 from .settings import OverlapSettings
 from .survivors import latent_sums
 
@@ -66,11 +66,10 @@ class OverlapMeter:
         """Count a batch."""
         self._dictionaries = batch.dictionaries
         self._add_activations(batch)
-        fired = firings(batch.features)
         if not isinstance(batch.dictionaries.origin, str):
-            self._add_latents(batch, fired)
+            self._add_latents(batch)
         if _no_pairs(batch.dictionaries) is None:
-            self._add_pairs(batch, fired)
+            self._add_pairs(batch)
 
     def _add_activations(self, batch: CellBatch) -> None:
         x, dense, unit = batch.site.activations.double(), batch.site.dense_activations.double(), batch.state.unit
@@ -82,13 +81,14 @@ class OverlapMeter:
         self._tally.add("activation_drift", drift, unit)
         self._tally.add("activation_cosine", (x * dense).sum(dim=1) / torch.where(norms == 0, 1.0, norms), unit)
 
-    def _add_latents(self, batch: CellBatch, fired: Firings) -> None:
-        dense, unit = _known(batch.origin_features), batch.state.unit
-        if dense.shape[1] != batch.features.shape[1]:
+    def _add_latents(self, batch: CellBatch) -> None:
+        dense, own, unit = _known(batch.origin_features), batch.placed_features, batch.state.unit
+        if dense.shape[1] != own.shape[1]:
             raise ValueError(
-                f"the frozen SAE has {dense.shape[1]} latents and this one {batch.features.shape[1]}: latents that do "
+                f"the frozen SAE has {dense.shape[1]} latents and this one {own.shape[1]}: latents that do "
                 "not correspond by number cannot be compared; give the reason as `Dictionaries.origin`"
             )
+        fired = firings(own)
         if self._latents is None:
             self._latents = LatentSums(self._n_units, dense.shape[1])
         dense_fired = firings(dense)
@@ -99,11 +99,11 @@ class OverlapMeter:
         self._tally.add("n_firing_tokens", (either > 0).double(), unit)
         self._tally.add("token_jaccard", valid * shared / either.clamp(min=1), unit)
 
-    def _add_pairs(self, batch: CellBatch, fired: Firings) -> None:
+    def _add_pairs(self, batch: CellBatch) -> None:
         own, other = batch.features, _known(batch.counterpart_features)
         if self._pairs is None:
             self._pairs = PairSums(own.shape[1], other.shape[1])
-        self._pairs.add(own, other, fired, firings(other))
+        self._pairs.add(own, other, firings(own), firings(other))
 
     def sums(self) -> Sums:
         """Sums by document and by latent, and what does not follow from them."""

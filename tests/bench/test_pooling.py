@@ -13,7 +13,7 @@ from saetransfer.registry.saes.decoder import decoder_rows
 from saetransfer.registry.sites import Site, capture, last_hidden
 from saetransfer.registry.windows import Windows
 from saetransfer.tasks.examples import ExampleSet
-from tests.registry.saes.common import sae_of
+from tests.registry.saes.common import D_SAE, sae_of
 from tests.toys import toy_model
 
 SITES = (Site(0, "mlp_out"), Site(1, "resid_post"))
@@ -46,7 +46,7 @@ def test_examples_are_pooled_each_for_itself(
     monkeypatch.setattr(pooling, "max_positions", lambda _model: 64)  # several batches, some of them ragged
     model = toy_model("gpt2")
     sae = sae_of("jumprelu", normalize_activations=normalisation)
-    readers = [Reader(f"{site.kind}", site, sae) for site in SITES]
+    readers = [Reader(f"{site.kind}", site, sae, D_SAE) for site in SITES]
     given = texts(positions)
     found = pool(model, [given], readers, tmp_path, lambda _: None)
     for split in ("train", "test"):
@@ -77,6 +77,6 @@ def test_examples_are_pooled_each_for_itself(
 
 @torch.inference_mode()
 def test_saes_of_one_site_share_what_does_not_depend_on_them(tmp_path: Path) -> None:
-    readers = [Reader(name, SITES[1], sae_of("topk", seed)) for seed, name in enumerate("ab")]
+    readers = [Reader(name, SITES[1], sae_of("topk", seed), D_SAE) for seed, name in enumerate("ab")]
     found = pool(toy_model("llama"), [texts()], readers, tmp_path, lambda _: None)
     assert found["a"]["toys"].site is found["b"]["toys"].site
