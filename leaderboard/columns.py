@@ -76,6 +76,20 @@ def _fact(name: str, show: Callable[[float], str]) -> Callable[[Record], str]:
     return shown
 
 
+def _sae_cost(record: Record) -> str:
+    """What making the SAE took; nothing for one that was there before the model was compressed."""
+    cost = (record.sae or {}).get("cost")
+    seconds, tokens = _number(cost, "seconds"), _number(cost, "tokens")
+    if seconds is None or record.labels.sae_source in ("pretrained", "random") or record.spec.sae.get("on") == "dense":
+        return NO_VALUE
+    return f"{seconds:.0f} s, {tokens or 0:,.0f} tokens"
+
+
+def _sae_size(record: Record) -> str:
+    size_bytes = _number(record.sae, "smallest_bytes")
+    return NO_VALUE if size_bytes is None else size(size_bytes, None)
+
+
 def _relative_size(record: Record) -> str:
     sizes = (record.compression or {}).get("bytes")
     size_bytes, dense_bytes = _number(sizes, "theoretical"), _number(sizes, "dense")
@@ -102,6 +116,8 @@ COLUMNS = (
     _metric("downstream.accuracy_splice_change", "downstream change", 5),
     _metric(VARIANCE, "explained variance", 2),
     _metric(L0, "L0", 3),
+    Column("SAE cost", 5, _sae_cost),
+    Column("SAE size", 6, _sae_size),
     Column("size", 4, _size("theoretical")),
     Column("size held", 6, _size("actual")),
 )
@@ -130,6 +146,9 @@ MEANINGS_OF_STATES = {
 TASKS = tuple(sorted({column.metric.split(".")[0] for column in COLUMNS if column.metric}))
 """Tasks whose versions and parameters must agree within a table."""
 EXPLANATIONS = {
+    "SAE cost": "wall time of making this SAE for this state, that of its activations included, and tokens read; nothing "
+    "for a frozen one",
+    "SAE size": "bytes of the SAE's weights in the smallest layout that holds them",
     "compression": "share of zeros among the weights of the compressed matrices, and effective bits for each of them, "
     "scales and indices included",
     "size": "bytes of the state's weights in the smallest layout that holds them, and their share of the dense model's",

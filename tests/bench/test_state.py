@@ -153,11 +153,10 @@ def test_compression_is_verified_and_described(whole: Runner) -> None:
 
 def test_phases_and_progress_are_told(whole: Runner) -> None:
     phases = [event.phase for event in whole.events if isinstance(event, PhaseStarted)]
-    assert {"load", "compress", "verify", "read", "measure", "sae native"} <= set(phases)
+    assert {"load", "compress", "verify", "read", "measure", "saes"} <= set(phases)
     assert all(0 <= event.fraction <= 1 for event in whole.events if isinstance(event, Progress))
     recorded = {phase.name for phase in whole.records["wanda-50/native"].phases}
-    assert {"load", "compress", "verify", "read", "sae native"} <= recorded
-    assert "sae once" not in recorded
+    assert {"load", "compress", "verify", "read", "saes"} <= recorded
 
 
 USERS = '''
@@ -240,7 +239,7 @@ def test_one_sae_that_cannot_be_made_costs_only_its_own_cell(world: Path) -> Non
     assert runner.records["magnitude-50/frozen"].status == "ok"
     error = runner.records["magnitude-50/native"].error
     assert error is not None
-    assert error.phase == "sae native"
+    assert error.phase == "saes"
 
 
 def test_half_precision_models_are_measured_with_float_saes(tmp_path: Path) -> None:

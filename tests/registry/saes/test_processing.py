@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from saetransfer.registry.saes.build import load_folder, make, save, value_offse
 from saetransfer.registry.saes.entry import SaeEntry
 from saetransfer.registry.saes.inputs import reconstruct
 from saetransfer.registry.saes.processing import PROCESSED, UNPROCESSED, Processing, values_of
-from saetransfer.registry.saes.pruned import PrunedParams, prune
+from saetransfer.registry.saes.pruned import PrunedParams, Pruning
 from saetransfer.registry.saes.resolve import resolve
 from saetransfer.registry.sites import Site
 from tests.lens import RAW, cached, hooked
@@ -157,8 +158,10 @@ def test_what_is_made_from_an_sae_of_a_centred_stream_reads_as_it_does(tmp_path:
     model, site = toy_model("gpt2"), Site(1, "resid_post")
     sae = trained_on(site, model, tmp_path / "sae", normalize_activations="constant_norm_rescale")
     x = sites.read(model, TOKENS, [site])[site]
-    loaded = make(resolved(model, tmp_path / "sae", processed=True)).sae
-    pruned = prune(loaded, PrunedParams(method="magnitude", sparsity=0.0, tokens=None), None)
+    found = resolved(model, tmp_path / "sae", processed=True)
+    loaded = make(found).sae
+    entry = replace(found, source="pruned", params=PrunedParams(method="magnitude", sparsity=0.0))
+    pruned = Pruning(entry, loaded).finish()
     assert torch.equal(pruned(x), loaded(x))
     save(pruned, tmp_path / "pruned")
     assert torch.equal(load_folder(tmp_path / "pruned")(x), loaded(x))
