@@ -146,8 +146,8 @@ MEANINGS_OF_STATES = {
 TASKS = tuple(sorted({column.metric.split(".")[0] for column in COLUMNS if column.metric}))
 """Tasks whose versions and parameters must agree within a table."""
 EXPLANATIONS = {
-    "SAE cost": "wall time of making this SAE for this state, that of its activations included, and tokens read; nothing "
-    "for a frozen one",
+    "SAE cost": "wall time of making this SAE for this state, that of its activations included, and tokens read; "
+    "nothing for a frozen one",
     "SAE size": "bytes of the SAE's weights in the smallest layout that holds them",
     "compression": "share of zeros among the weights of the compressed matrices, and effective bits for each of them, "
     "scales and indices included",

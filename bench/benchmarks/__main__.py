@@ -17,11 +17,12 @@ from rich.console import Console
 
 from .. import environment
 from ..errors import UsageError
-from . import compressing, tasks
+from . import compressing, saes, tasks
 from .page import Section, page, sections_of
 
 SECTIONS: dict[str, tuple[str, Callable[[], str]]] = {
     "tasks": ("What all tasks cost beside reconstruction and perplexity", tasks.section),
+    "saes": ("What SAEs cost", saes.section),
     "compressing": ("What compressing costs", compressing.section),
 }
 """Name -> title, and what measures it."""
