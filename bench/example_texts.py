@@ -38,13 +38,10 @@ def labelled_examples(
 
 
 def word_examples(tokenizer: PreTrainedTokenizerBase, prepend_bos: bool, of_microworld: bool) -> ExampleTexts:
-    """Words in a prompt that asks for their first letter, read at the word.
+    """Words in a prompt that asks for their first letter, read at the word; none if the tokenizer takes none whole.
 
     Args:
         of_microworld: ask as its stories do, for the words that they ever spell.
-
-    Raises:
-        RegistryError: the tokenizer takes no word whole.
     """
     prompt, among = (words.MICROWORLD, SPELLING_WORDS) if of_microworld else (words.SAEBENCH, None)
     found = words.words(tokenizer, prepend_bos=prepend_bos, prompt=prompt, among=among)

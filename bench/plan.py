@@ -275,7 +275,7 @@ class _Planner:
         if "name" not in given:
             raise self._source.mistake(place, f"a task needs a 'name'. Known: {', '.join(KINDS)}.")
         name, settings = given["name"], {key: value for key, value in given.items() if key != "name"}
-        if name not in KINDS:
+        if not isinstance(name, str) or name not in KINDS:
             raise self._source.mistake(place, str(unknown("task", str(name), KINDS)))
         kind = KINDS[name]
         if kind.names_tasks:
@@ -297,7 +297,7 @@ class _Planner:
     def _harness_task(self, name: str) -> str:
         if name == MICROWORLD:
             return str(DOWNSTREAM_FOLDER)
-        is_path = len(Path(name).parts) > 1 or Path(name).suffix in (".yaml", ".yml")
+        is_path = "/" in name or Path(name).suffix in (".yaml", ".yml")
         return str((self._source.folder / name).resolve()) if is_path else name
 
     def _labelled(self) -> tuple[Labelled, ...]:
@@ -305,20 +305,21 @@ class _Planner:
         names = [
             definition if isinstance(definition, str) else definition.get("name") for definition in self._suite.tasks
         ]
-        if not any(name in KINDS and KINDS[name].needs_labels for name in names):
+        needing = [name for name in names if isinstance(name, str) and name in KINDS and KINDS[name].needs_labels]
+        if not needing:
             return ()
         data = self._suite.data
         given = data.probing if data.probing is not None else [data.text] if data.text == MICROWORLD else []
         if not given:
-            name = next(name for name in names if name in KINDS and KINDS[name].needs_labels)
-            message = (
-                f"task '{name}' needs labelled texts: name some, for example [{{path: train.jsonl, label: label}}]."
-            )
+            example = "[{path: train.jsonl, label: label}]"
+            message = f"task '{needing[0]}' needs labelled texts: name some, for example {example}."
             raise self._source.mistake(("data", "probing"), message)
         found: list[Labelled] = []
         for index, definition in enumerate(given):
             place: Place = ("data", "probing", index) if data.probing is not None else ("data", "text")
             text = self._located(place, labelled.resolve, definition)
+            if text.name == WORDS:
+                raise self._source.mistake(place, f"'{WORDS}' are those that absorption asks for; give another name.")
             self._check_name(place, text.name, [other.name for other in found])
             try:
                 labelled.check(text)
@@ -370,7 +371,8 @@ class _Planner:
         if "/" in name:
             raise self._source.mistake(place, f"a name may not hold a slash, got '{name}'.")
         if name in taken:
-            raise self._source.mistake(place, f"'{name}' is there twice; give one another name.")
+            remedy = "name it once" if place[0] == "tasks" else "give one another name"
+            raise self._source.mistake(place, f"'{name}' is there twice; {remedy}.")
 
     def _cells(
         self, plan: Plan, model: Model, compressor: Compressor, saes: Sequence[SaeEntry]

@@ -58,6 +58,8 @@ def open_array(
     Raises:
         RuntimeError: an old file that is smaller than the array.
     """
+    if not math.prod(shape):
+        return torch.empty(*shape, dtype=dtype)
     return torch.from_file(str(file), shared=new, size=math.prod(shape), dtype=dtype).view(*shape)
 
 

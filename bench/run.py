@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -113,12 +114,7 @@ def _preparations(
         if state.is_dense or state.name not in missing:
             continue
         supply = Supply(plan, state, artifacts, device)
-        saes = {
-            ancestor.name
-            for cell in missing[state.name]
-            for ancestor in lineage.ancestors(cell.sae)
-            if ancestor.on == "dense" and not supply.saes(cell.prepend_bos).is_made(ancestor)
-        }
+        saes = {name for cell in missing[state.name] for name in _saes_needed(plan, supply, cell)}
         wanted = {cell.prepend_bos for cell in missing[state.name]}
         conventions = {bos for bos in wanted if not supply.dense_reference(bos).is_complete()}
         if saes or conventions:
@@ -126,6 +122,18 @@ def _preparations(
             needed.saes.update(saes)
             needed.conventions.update(conventions)
     return prepare
+
+
+def _saes_needed(plan: Plan, supply: Supply, cell: CellPlan) -> Iterator[str]:
+    """SAEs that the dense state has to make, or to fit tasks with, before a cell of another state can be measured."""
+    bos, origin, other = cell.prepend_bos, cell.origin, cell.counterpart
+    used = lineage.ancestors(cell.sae)
+    if plan.compares_features and not isinstance(other, str):
+        used += lineage.ancestors(other)
+    yield from (entry.name for entry in used if entry.on == "dense" and not supply.saes(bos).is_made(entry))
+    reference = supply.dense_reference(bos)
+    if not isinstance(origin, str) and not all(reference.has_fit(task, origin) for task in plan.labelled_tasks):
+        yield origin.name
 
 
 class Run:

@@ -152,8 +152,14 @@ class _StateRun:
             with self._failing([cell]):
                 for entry in (cell.sae, *self._plan.compared_with(cell)):
                     built = found[entry.name]
-                    if not isinstance(built, Built):
+                    if isinstance(built, Built):
+                        continue
+                    if entry.name == cell.labels.sae:
                         raise built
+                    raise LookupError(f"SAE '{entry.name}', which it is compared with, failed: {built}")
+                if not isinstance(cell.origin, str) and not self._state.is_dense:
+                    for task in self._plan.labelled_tasks:
+                        reference.kept_fit(task, cell.origin)
         return {name: built for name, built in found.items() if isinstance(built, Built)}
 
     def _report(self, cell: CellPlan, counted: Mapping[str, Sums], supplied: Built) -> None:

@@ -9,9 +9,10 @@ until every chosen value has its share.
 from __future__ import annotations
 
 import hashlib
+import heapq
 import random
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -70,11 +71,10 @@ class Labelled:
             told = stories("training" if split == "train" else "evaluation")
             return [Document(story.text, story.attributes) for story, _ in zip(told, range(wanted), strict=False)]
         if self.files:
-            found = [
+            found = (
                 document for document in of_file(self.files[split], self.definition) if self._is_in(document, split)
-            ]
-            random.Random(0).shuffle(found)
-            return found[:wanted]
+            )
+            return _drawn(found, wanted)
         return self._stream(split, wanted)
 
     def _is_in(self, document: Document, split: Split) -> bool:
@@ -136,18 +136,18 @@ def _microworld(definition: LabelledDefinition) -> Labelled:
     attributes = tuple(definition.attributes or known)
     default = [pair for pair in _MICROWORLD_SPURIOUS if set(pair) <= set(attributes)]
     spurious = tuple(default if definition.spurious is None else definition.spurious)
-    _check_attributes("microworld", [*attributes, *(name for pair in spurious for name in pair)], known)
+    _check_attributes("microworld", attributes, spurious, known)
     limits = {"train": definition.train_examples, "test": definition.test_examples}
     content = {_MICROWORLD: LANGUAGE_VERSION, **limits}
     return Labelled(definition.name or _MICROWORLD, definition, attributes, spurious, {}, content)
 
 
 def _found(definition: LabelledDefinition, folder: Path) -> Labelled:
-    name = definition.name or (Path(definition.path).stem if definition.path else str(definition.hub))
+    name = definition.name or (Path(definition.path).stem if definition.path else Path(str(definition.hub)).name)
     known = tuple(definition.columns) + ((definition.part,) if definition.parts else ())
     attributes = tuple(definition.attributes or known)
     spurious = tuple(definition.spurious or ())
-    _check_attributes(name, [*attributes, *(attribute for pair in spurious for attribute in pair)], known)
+    _check_attributes(name, attributes, spurious, known)
     content = definition.model_dump(
         mode="json", exclude={"name", "path", "test", "attributes", "spurious", "missing", "summary", "card"}
     )
@@ -159,10 +159,19 @@ def _found(definition: LabelledDefinition, folder: Path) -> Labelled:
     return Labelled(name, definition, attributes, spurious, {"train": train, "test": test}, content)
 
 
-def _check_attributes(name: str, named: list[str], known: tuple[str, ...]) -> None:
-    for attribute in named:
+def _check_attributes(
+    name: str, attributes: tuple[str, ...], spurious: tuple[tuple[str, str], ...], known: tuple[str, ...]
+) -> None:
+    for attribute in [*attributes, *(attribute for pair in spurious for attribute in pair)]:
         if attribute not in known:
             raise RegistryError(f"Labelled text '{name}': {unknown('attribute', attribute, known)}")
+    if len(set(attributes)) < len(attributes) or len(set(spurious)) < len(spurious):
+        raise RegistryError(f"Labelled text '{name}': an attribute or a pair of them is there twice; name it once.")
+    for target, other in spurious:
+        if target == other:
+            raise RegistryError(
+                f"Labelled text '{name}': '{target}' cannot be spurious of itself; name two attributes."
+            )
 
 
 def _file(name: str, folder: Path, path: str) -> Path:
@@ -185,7 +194,11 @@ def check(labelled: Labelled) -> None:
     documents = labelled.documents()
     for split, found in documents.items():
         if not found:
-            raise RegistryError(f"Labelled text '{labelled.name}' has no document for its {split} split.")
+            raise RegistryError(
+                f"Labelled text '{labelled.name}' has no document for its {split} split. Left out are those without "
+                "a label (or with one that 'values' does not name), and test documents that are training documents "
+                "too: give more, or other ones."
+            )
     for attribute in labelled.attributes:
         values = {document.labels[attribute] for document in documents["train"] if attribute in document.labels}
         if len(values) < 2:
@@ -193,6 +206,13 @@ def check(labelled: Labelled) -> None:
                 f"Labelled text '{labelled.name}': attribute '{attribute}' has {len(values)} value(s) among the "
                 f"training documents ({', '.join(sorted(values)) or 'none'}); a probe needs at least 2 to tell apart."
             )
+
+
+def _drawn(documents: Iterable[Document], wanted: int) -> list[Document]:
+    """Some documents in a random order that follows from their number; no more than these are ever in memory."""
+    source = random.Random(0)
+    keyed = ((source.random(), number, document) for number, document in enumerate(documents))
+    return [document for *_, document in heapq.nsmallest(wanted, keyed)]
 
 
 def _is_for_testing(text: str) -> bool:

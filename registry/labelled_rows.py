@@ -46,7 +46,7 @@ class LabelledDefinition(BaseModel):
     """Column that holds the text; a dot goes into a nested column."""
     label: str | None = None
     """Column that holds the label, where there is one attribute; `label` unless said otherwise."""
-    labels: dict[str, str] | None = None
+    labels: dict[str, str] | None = Field(None, min_length=1)
     """Attribute -> column, where there are several."""
     values: dict[str, dict[str | int | float, str]] | None = None
     """Attribute -> value as it stands in the data -> its name; others are left out."""
@@ -57,7 +57,7 @@ class LabelledDefinition(BaseModel):
     """Those to be probed; all unless said otherwise."""
     spurious: list[tuple[str, str]] | None = None
     """Pairs (target, spurious attribute) for SCR."""
-    skip_characters: int = 0
+    skip_characters: int = Field(0, ge=0)
     train_examples: int = Field(4000, ge=2)
     """Training documents at most."""
     test_examples: int = Field(1000, ge=2)
@@ -70,6 +70,16 @@ class LabelledDefinition(BaseModel):
             raise ValueError("give exactly one of 'card' (a name), 'path' (a file) and 'hub' (an id of a data set)")
         if self.label is not None and self.labels is not None:
             raise ValueError("give 'label' (one column) or 'labels' (attribute: column), not both")
+        if self.test is not None and self.path is None:
+            raise ValueError("'test' is the file of the test documents beside 'path'; for a data set give 'test_split'")
+        for attribute, names in (self.values or {}).items():
+            if attribute not in self.columns and self.card is None:
+                known = ", ".join(self.columns)
+                raise ValueError(f"'values' are of the attributes {known or 'of columns'}, got '{attribute}'")
+            if not names:
+                raise ValueError(
+                    f"'values' of '{attribute}' are none; name those to tell apart, or leave it out for all"
+                )
         return self
 
     @property
@@ -95,7 +105,7 @@ def of_file(file: Path, definition: LabelledDefinition) -> Iterator[Document]:
         RegistryError: no UTF-8, no JSON or CSV, no such column, a label that is none; with the line.
     """
     try:
-        with file.open(encoding="utf-8", newline="") as stream:
+        with file.open(encoding="utf-8-sig", newline="") as stream:
             rows = _json_rows(stream, file) if file.suffix == ".jsonl" else _csv_rows(stream, file)
             for place, row in rows:
                 document = _document(row, definition, place)
@@ -112,6 +122,8 @@ def _json_rows(stream: Any, file: Path) -> Iterator[tuple[str, Any]]:
                 yield f"{file}, line {number}", json.loads(line)
             except json.JSONDecodeError as error:
                 raise RegistryError(f"{file}, line {number}: no JSON: {error.msg}.") from error
+            except RecursionError as error:
+                raise RegistryError(f"{file}, line {number}: nested too deeply to be a document.") from error
 
 
 def _csv_rows(stream: Any, file: Path) -> Iterator[tuple[str, Any]]:
@@ -163,11 +175,16 @@ def _document(
         chosen = (definition.values or {}).get(attribute)
         if isinstance(value, (dict, list)):
             raise RegistryError(f"{place}: '{name}' holds {type(value).__name__}; a label is a text or a number.")
-        shown = value if chosen is None else chosen.get(value)
+        shown = value if chosen is None else _named(value, chosen)
         if shown is None or str(shown).strip() == "":
             return None
         labels[attribute] = str(shown)
     return Document(text[definition.skip_characters :].strip(), labels)
+
+
+def _named(value: Any, chosen: Mapping[str | int | float, str]) -> str | None:
+    """The name of a value, which CSV files give as text and suites as text or number; None where it is not chosen."""
+    return next((name for known, name in chosen.items() if known == value or str(known) == str(value)), None)
 
 
 def _field(row: Any, column: str, place: str) -> Any:

@@ -31,4 +31,4 @@ def unknown_key(key: str, allowed: list[str]) -> str:
     """The sentence for a key that a mapping may not have."""
     close = difflib.get_close_matches(key, allowed, n=1, cutoff=0.5)
     guess = f" Did you mean '{close[0]}'?" if close else ""
-    return f"Unknown key '{key}'.{guess} Allowed: {', '.join(allowed)}."
+    return f"Unknown key '{key}'.{guess} Allowed: {', '.join(allowed) or 'none'}."

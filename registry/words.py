@@ -76,14 +76,14 @@ def words(
     prompt: WordPrompt = SAEBENCH,
     among: Collection[str] | None = None,
 ) -> WordSplits:
-    """The words of a tokenizer in an order, and with a split, that follow from the words alone.
+    """The words of a tokenizer in an order, and with a split, that follow from the words alone; maybe none.
 
     Args:
         most: words at most, both splits together; which ones does not depend on the tokenizer's order.
         among: take these words only (those that a small model was ever asked to spell); None: all.
 
     Raises:
-        RegistryError: the template has no `{word}`, or the tokenizer has no word.
+        RegistryError: the template has no `{word}`.
     """
     if prompt.template.count("{word}") != 1:
         raise RegistryError(f"The prompt '{prompt.template}' must hold {{word}} once.")
@@ -91,11 +91,6 @@ def words(
     ordered = sorted(wanted, key=lambda word: (_share(word), word))
     bare = WordPrompt(prompt.template, prompt.answer, prompt.separator, 0)
     whole = [word.text for word in _in_prompts(ordered, [], tokenizer, bare, prepend_bos)][:most]
-    if not whole:
-        raise RegistryError(
-            f"{type(tokenizer).__name__} takes no word of letters whole in '{prompt.template}': there are no first "
-            "letters to ask for."
-        )
     pool = [word for word in whole if _is_train(word)]
     found = list(_in_prompts(whole, pool, tokenizer, prompt, prepend_bos))
     train = tuple(word for word in found if _is_train(word.text))

@@ -23,7 +23,7 @@ otherwise seem free of absorption.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated, Any
 
@@ -180,7 +180,8 @@ class Absorption:
         if not _finite(words):
             return _no_sums(n_test, np.nan, "activations, latents or decoder hold NaN or infinity")
         if not n_train or not n_test:
-            return _no_sums(n_test, 0.0, f"there are {n_train} words to fit on and {n_test} to test on")
+            why = f"the tokenizer takes {n_train} words to fit on and {n_test} to test on whole"
+            return replace(_no_sums(n_test, 0.0, why), reasons={metric.name: why for metric in self.metrics})
         found = words.site.once("letter probes", lambda: probes(words.site, LETTER))
         good = {letter: probe for letter, probe in found.items() if probe.f1 > self._settings.min_probe_f1}
         settings = self._settings

@@ -46,7 +46,7 @@ def _findable(tasks: tuple[str, ...]) -> tuple[str, ...]:
         if looks_like_file and not path.is_absolute():
             raise ValueError(f"'{task}' must be a name of lm-eval's or the absolute path of a YAML file or folder")
         if path.is_absolute() and not _files_of(path):
-            raise ValueError(f"'{task}' is no YAML file, and no folder with YAML files of tasks")
+            raise ValueError(f"'{task}' is no YAML file of a task, and no folder with such files")
     names = [entry.name for entry in _entries(tasks)]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"{', '.join(twice)} must be named, and defined, once")
@@ -74,7 +74,8 @@ def _files_of(path: Path) -> list[Path]:
     """The YAML files that a path stands for."""
     if path.is_dir():
         return sorted(file for file in path.rglob("*.yaml") if _name_in(file, ("task",)) is not None)
-    return [path] if path.is_file() and path.suffix in _ENDINGS else []
+    defines = path.is_file() and path.suffix in _ENDINGS and isinstance(_content(path), dict)
+    return [path] if defines else []
 
 
 class _AnyTag(yaml.SafeLoader):
@@ -86,9 +87,16 @@ _AnyTag.add_multi_constructor("!", lambda _loader, _tag, _node: None)
 
 def _name_in(file: Path, keys: Sequence[str] = ("group", "task")) -> str | None:
     """What the task or group of a YAML file is called; None where it defines none (a file to be included)."""
-    content = yaml.load(file.read_text(encoding="utf-8"), Loader=_AnyTag)  # noqa: S506  # a SafeLoader
+    content = _content(file)
     found = (content.get(key) for key in keys) if isinstance(content, dict) else ()
     return next((name for name in found if isinstance(name, str)), None)
+
+
+def _content(file: Path) -> Any:
+    try:
+        return yaml.load(file.read_text(encoding="utf-8"), Loader=_AnyTag)  # noqa: S506  # a SafeLoader
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{file} is no YAML: {error}") from error
 
 
 @dataclass(frozen=True)

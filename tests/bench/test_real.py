@@ -102,3 +102,23 @@ def test_the_dense_perplexity_is_the_one_of_the_data_sheet(tmp_path: Path) -> No
     assert ppl is not None
     # The sheet says "about 6.7" and scores the first token of a window as well, of which there is one in 511.
     assert math.isclose(ppl, 6.7, rel_tol=0.05)
+
+
+def test_probes_of_a_data_set_on_disk_transfer_to_a_barely_rounded_state(tmp_path: Path) -> None:
+    """SST-2: chance is 0.5; rounding to 8 bits hardly moves what probes read."""
+    file = suite(tmp_path)
+    content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    probing = {"path": str(DATA / "probing" / "sst2.train.jsonl"), "test": str(DATA / "probing" / "sst2.test.jsonl")}
+    content |= {"compressors": ["dense", "rtn-8"], "saes": content["saes"][:1]}
+    content["tasks"] = [{"name": "probing", "k": [5, 20]}]
+    content["data"] |= {"tokens": 1024, "probing": [{**probing, "name": "sst2"}]}
+    file.write_text(yaml.safe_dump(content), encoding="utf-8")
+    run = saetransfer(tmp_path, "run", str(file), "--out", "out")
+    assert run.returncode == 0, run.stdout + run.stderr
+    for kind in ("k20", "all", "raw"):
+        own, transferred = (
+            value(tmp_path, "rtn-8/frozen-resid", f"probing.{name}_{kind}")
+            for name in ("accuracy", "transfer_accuracy")
+        )
+        assert own > 0.53, kind
+        assert abs(own - transferred) < 0.05, kind

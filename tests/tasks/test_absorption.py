@@ -243,7 +243,7 @@ def emptied(examples: Examples) -> Examples:
         (silent, "a latent that speaks for them"),
         (lambda examples: relabelled(examples, 0), "fewer than 6 letters have a probe"),
         (lambda examples: relabelled(examples, None), "fewer than 6 letters have a probe"),
-        (emptied, "fewer than 6 letters have a probe"),
+        (emptied, "0 to test on whole"),
     ],
 )
 def test_what_cannot_be_measured_has_a_reason(make_examples: object, reason: str) -> None:

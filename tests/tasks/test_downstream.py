@@ -229,7 +229,7 @@ def test_the_batch_size_is_no_parameter_and_the_limit_is() -> None:
     ("tasks", "message"),
     [
         (("tasks/mine.yaml",), "must be a name of lm-eval's or the absolute path"),
-        (("/nowhere/mine.yaml",), "is no YAML file, and no folder with YAML files of tasks"),
+        (("/nowhere/mine.yaml",), "is no YAML file of a task, and no folder with such files"),
         ((), "at least 1 item"),
         (("piqa", "piqa"), "piqa must be named, and defined, once"),
     ],
