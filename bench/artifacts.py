@@ -19,8 +19,9 @@ import psutil
 
 from ..leaderboard.record import canonical_json
 
-_KEY = "key.json"
-_UNFINISHED = "unfinished"
+KEY_FILE = "key.json"
+"""What made an artifact, in the artifact's folder; it is written last."""
+UNFINISHED = "unfinished"
 CHECKPOINTS = "checkpoints"
 
 
@@ -33,16 +34,33 @@ def default_folder() -> Path:
 
 def workspace(root: Path) -> Path:
     """A folder below the cache for the unfinished things of this process."""
-    folder = root / _UNFINISHED / str(os.getpid())
+    folder = root / UNFINISHED / str(os.getpid())
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
+@contextmanager
+def working(root: Path) -> Iterator[None]:
+    """While this process makes something, so that nobody clears what it leaves in the cache to go on from."""
+    own = workspace(root)
+    try:
+        yield
+    finally:
+        shutil.rmtree(own, ignore_errors=True)
+
+
 def sweep(root: Path) -> None:
     """Remove what processes that are gone have left unfinished: a killed one cannot clean up after itself."""
-    for folder in (root / _UNFINISHED).glob("*"):
-        if not (folder.name.isdecimal() and psutil.pid_exists(int(folder.name))):
+    living = at_work(root)
+    for folder in (root / UNFINISHED).glob("*"):
+        if not (folder.name.isdecimal() and int(folder.name) in living):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def at_work(root: Path) -> set[int]:
+    """Ids of the living processes that have a workspace below the cache; every worker has one all its life."""
+    names = (folder.name for folder in (root / UNFINISHED).glob("*"))
+    return {int(name) for name in names if name.isdecimal() and psutil.pid_exists(int(name))}
 
 
 class Artifacts:
@@ -59,7 +77,7 @@ class Artifacts:
     def find(self, key: Mapping[str, Any]) -> Path | None:
         """The folder of the artifact with that key, if it is there."""
         folder = self.folder(key)
-        return folder if (folder / _KEY).is_file() else None
+        return folder if (folder / KEY_FILE).is_file() else None
 
     @contextmanager
     def create(self, key: Mapping[str, Any]) -> Iterator[Path]:
@@ -69,11 +87,11 @@ class Artifacts:
         folder = Path(tempfile.mkdtemp(dir=workspace(self._root)))
         try:
             yield folder
-            (folder / _KEY).write_text(canonical_json(key), encoding="utf-8")
+            (folder / KEY_FILE).write_text(canonical_json(key), encoding="utf-8")
             try:
                 folder.rename(final)
             except OSError:
-                if not (final / _KEY).is_file():
+                if not (final / KEY_FILE).is_file():
                     raise
         finally:
             shutil.rmtree(folder, ignore_errors=True)

@@ -12,6 +12,9 @@ from typing import Annotated
 
 import typer
 
+from .artifact_cli import artifacts
+from .sae_cli import sae_app
+
 app = typer.Typer(
     name="saetransfer",
     help="What becomes of a sparse autoencoder when its language model is pruned or quantised.",
@@ -19,6 +22,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+app.add_typer(sae_app, name="sae")
+app.command()(artifacts)
 
 USAGE, CELLS_FAILED, INTERRUPTED = 2, 3, 130
 

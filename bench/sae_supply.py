@@ -104,7 +104,7 @@ class SaeSupply:
             if base is not None and not isinstance(base, Built):
                 found[entry.name] = base
             elif reads is not None and self.artifacts.find(self.key(entry)) is not None:
-                found[entry.name] = self._kept(entry, model)
+                found[entry.name] = self.kept(entry, str(model.device))
             elif entry.on == "dense" and not self.state.is_dense:
                 reason = f"SAE '{entry.name}' is made on the dense state: see why its cell there failed."
                 found[entry.name] = LookupError(reason)
@@ -149,13 +149,13 @@ class SaeSupply:
         with self.artifacts.create(self.key(entry)) as folder:
             build.save(built.sae, folder)
             (folder / _COST).write_text(json.dumps(asdict(built.cost)), encoding="utf-8")
-        return self._kept(entry, model)
+        return self.kept(entry, str(model.device))
 
-    def _kept(self, entry: SaeEntry, model: PreTrainedModel) -> Built:
-        """As it lies in the cache: the same for whoever made it and for whoever finds it."""
+    def kept(self, entry: SaeEntry, device: str) -> Built:
+        """One that was made, as it lies in the cache: the same for whoever made it and for whoever finds it."""
         folder = self.artifacts.folder(self.key(entry))
         cost = Cost(**json.loads((folder / _COST).read_text(encoding="utf-8")))
-        return Built(build.load_folder(folder, str(model.device)), cost)
+        return Built(build.load_folder(folder, device), cost)
 
     def _activations(
         self, places: Mapping[Site, Site], reads: Literal["training", "calibration"], model: PreTrainedModel, start: int

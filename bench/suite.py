@@ -130,14 +130,26 @@ def load(name_or_file: str, overrides: Sequence[str] = ()) -> SuiteFile:
     if not isinstance(content, dict):
         got = "nothing" if content is None else type(content).__name__
         raise UsageError(f"{file}: a suite is a mapping with the keys {', '.join(Suite.model_fields)}; got {got}.")
+    suite = check(content, file, text, overrides)
+    folder = Path.cwd() if name_or_file in shipped() else file.parent
+    return SuiteFile(suite, file, text, folder, tuple(overrides))
+
+
+def check(content: dict[str, Any], file: Path, text: str, overrides: Sequence[str]) -> Suite:
+    """Content as a suite, after the overrides have been applied to it.
+
+    Args:
+        file: where it came from, for messages, and `text` what stands there.
+
+    Raises:
+        UsageError: an unknown key, a wrong type; with file and line.
+    """
     for override in overrides:
         apply(content, override)
     try:
-        suite = Suite(**{str(key): value for key, value in content.items()})
+        return Suite(**{str(key): value for key, value in content.items()})
     except ValidationError as error:
         raise UsageError("\n".join(_sentences(file, text, overrides, error))) from None
-    folder = Path.cwd() if name_or_file in shipped() else file.parent
-    return SuiteFile(suite, file, text, folder, tuple(overrides))
 
 
 def _find(name_or_file: str) -> Path:
