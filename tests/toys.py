@@ -22,6 +22,8 @@ from transformers import (
     Qwen3Config,
 )
 
+from saetransfer.registry.sites import Site, read
+
 VOCABULARY = 96
 _IDS: dict[str, Any] = {"vocab_size": VOCABULARY, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2}
 _SHAPE: dict[str, Any] = {
@@ -95,3 +97,8 @@ def toy_tokens(batch: int = 2, positions: int = 12, seed: int = 1) -> torch.Tens
     tokens = torch.randint(3, VOCABULARY, (batch, positions), generator=generator)
     tokens[:, 0] = 0
     return tokens
+
+
+def read_one(model: PreTrainedModel, tokens: torch.Tensor, site: Site) -> torch.Tensor:
+    """The activations at one site, `[batch, position, channel]`."""
+    return read(model, tokens, [site])[site]

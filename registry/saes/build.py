@@ -142,11 +142,7 @@ def make_many(
 
     trainings = {index: _training(order, device) for index, order in enumerate(orders) if _is_trained(order)}
     cohorts = _cohorts(list(trainings.values()), progress)
-    prunings = {
-        index: Pruning(order.entry, order.base)
-        for index, order in enumerate(orders)
-        if isinstance(order.entry.params, PrunedParams)
-    }
+    prunings = {index: Pruning(order.entry, order.base) for index, order in enumerate(orders) if _is_pruned(order)}
     watching = [pruning for pruning in prunings.values() if pruning.tokens > 0]
     if cohorts or watching:
         _read(orders, cohorts, watching, activations, checkpoints)
@@ -167,6 +163,10 @@ def make_many(
 
 def _is_trained(order: Order) -> bool:
     return isinstance(order.entry.params, TrainedParams | FinetunedParams)
+
+
+def _is_pruned(order: Order) -> bool:
+    return isinstance(order.entry.params, PrunedParams)
 
 
 def _training(order: Order, device: str | torch.device) -> Training:

@@ -178,7 +178,7 @@ def finish(world: Path, left: dict[str, bytes]) -> None:
     assert {name: after[name] for name in left} == left
 
 
-@pytest.mark.parametrize("seconds_after_the_first_record", [0.0, 0.3])
+@pytest.mark.parametrize("seconds_after_the_first_record", [pytest.param(0.0, marks=pytest.mark.slow), 0.3])
 def test_a_killed_run_leaves_whole_records_and_the_next_one_finishes(
     world: Path, seconds_after_the_first_record: float
 ) -> None:

@@ -21,11 +21,10 @@ from saetransfer.registry.sites import (
     last_hidden_spliced,
     logits_of,
     parse_site,
-    read,
     replay_needs,
     splice,
 )
-from tests.toys import MODEL_TYPES, toy_config, toy_model, toy_tokens
+from tests.toys import MODEL_TYPES, read_one, toy_config, toy_model, toy_tokens
 
 TOKENS = toy_tokens()
 
@@ -61,7 +60,7 @@ def test_splicing_in_what_is_there_changes_nothing_and_something_else_changes_th
 ) -> None:
     expected = last_hidden(model, TOKENS)
     for site in sites_of(model):
-        own = read(model, TOKENS, site)
+        own = read_one(model, TOKENS, site)
         assert own.shape == (*TOKENS.shape, site.width(model.config))
         with splice(model, site, own):
             assert torch.equal(last_hidden(model, TOKENS), expected), site
@@ -73,9 +72,9 @@ def test_residual_streams_are_the_hidden_states_that_transformers_reports(model:
     reported = model(TOKENS, use_cache=False, output_hidden_states=True).hidden_states
     last = model.config.num_hidden_layers - 1
     for layer in range(last + 1):
-        assert torch.equal(read(model, TOKENS, Site(layer, "resid_pre")), reported[layer])
+        assert torch.equal(read_one(model, TOKENS, Site(layer, "resid_pre")), reported[layer])
         if layer < last:  # the last reported state is behind the final norm
-            assert torch.equal(read(model, TOKENS, Site(layer, "resid_post")), reported[layer + 1])
+            assert torch.equal(read_one(model, TOKENS, Site(layer, "resid_post")), reported[layer + 1])
 
 
 def test_what_the_mlp_adds_to_the_stream_is_its_site(model: PreTrainedModel) -> None:
@@ -83,11 +82,11 @@ def test_what_the_mlp_adds_to_the_stream_is_its_site(model: PreTrainedModel) -> 
     for layer in range(model.config.num_hidden_layers):
         projection = blocks_of(model)[layer].get_submodule(family_of(model.config).attn_z)
         bias = getattr(projection, "bias", None)
-        before = read(model, TOKENS, Site(layer, "resid_pre"))
+        before = read_one(model, TOKENS, Site(layer, "resid_pre"))
         mlp, heads = Site(layer, "mlp_out"), Site(layer, "attn_z")
         zeros = torch.zeros_like(before), torch.zeros(*TOKENS.shape, heads.width(model.config))
         with splice(model, mlp, zeros[0]), splice(model, heads, zeros[1]):
-            after = read(model, TOKENS, Site(layer, "resid_post"))
+            after = read_one(model, TOKENS, Site(layer, "resid_post"))
         assert torch.allclose(after, before + (0 if bias is None else bias), atol=1e-5)
 
 
@@ -99,7 +98,7 @@ def test_no_hook_and_no_replaced_forward_is_left_behind_even_after_a_failure(mod
         return [block for block in blocks_of(model) if "forward" in vars(block)]
 
     site = Site(1, "mlp_out")
-    stream = read(model, TOKENS, replay_needs(site))
+    stream = read_one(model, TOKENS, replay_needs(site))
     wrong = torch.zeros(*TOKENS.shape, 5)  # the projection after it cannot take this width
     with pytest.raises(RuntimeError):
         last_hidden_spliced(model, TOKENS, site, wrong, stream)

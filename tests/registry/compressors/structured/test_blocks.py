@@ -24,13 +24,12 @@ from saetransfer.registry.sites import (
     last_hidden,
     last_hidden_spliced,
     locate,
-    read,
     replay_needs,
     splice,
 )
 from saetransfer.registry.structure import kept_blocks, name_now
 from tests.registry.compressors.common import calibration, compressed, compressor, generated, verified, weights
-from tests.toys import MODEL_TYPES, toy_model, toy_tokens
+from tests.toys import MODEL_TYPES, read_one, toy_model, toy_tokens
 
 TOKENS = toy_tokens()
 
@@ -69,7 +68,7 @@ def test_influence_is_one_minus_the_mean_cosine_over_tokens(family: str) -> None
         cosines: list[float] = []
         for window in calibration().windows:
             before, after = (
-                read(model, window[None], Site(index, kind))[0].double() for kind in ("resid_pre", "resid_post")
+                read_one(model, window[None], Site(index, kind))[0].double() for kind in ("resid_pre", "resid_post")
             )
             cosines += [
                 (x @ y / x.square().sum().sqrt() / y.square().sum().sqrt()).item()
@@ -182,7 +181,7 @@ def test_sites_of_the_dense_model_are_found_in_a_model_with_fewer_blocks(family:
         place = locate(result, site)
         with capture(result, [place, replay_needs(place)]) as found:
             last_hidden(result, TOKENS)
-        assert torch.equal(found[place], read(twin, TOKENS, site))
+        assert torch.equal(found[place], read_one(twin, TOKENS, site))
         other = torch.randn_like(found[place])
         with splice(twin, site, other):
             expected = last_hidden(twin, TOKENS)
