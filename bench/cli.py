@@ -12,8 +12,8 @@ from typing import Annotated
 
 import typer
 
-from .artifact_cli import artifacts
-from .sae_cli import sae_app
+from .commands.artifact_cli import artifacts
+from .commands.sae_cli import sae_app
 
 app = typer.Typer(
     name="saetransfer",
@@ -74,7 +74,7 @@ def run(  # noqa: PLR0913 - each argument is an option of the command
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
 ) -> None:
     """Run a suite: every model x compressor x SAE; ends with the board. Again does only what is missing."""
-    from . import run_command
+    from .commands import run_command
 
     options = run_command.RunOptions(out, only, rerun.value, jobs, device, tuple(overrides or ()), dry_run)
     raise typer.Exit(run_command.run(suite, options))
@@ -90,7 +90,7 @@ def try_(
     ] = None,
 ) -> None:
     """A compressor on the embedded model, in seconds, offline, beside others that are well known."""
-    from . import try_command
+    from .commands import try_command
 
     raise typer.Exit(try_command.run(compressor, tuple(overrides or ())))
 
@@ -100,7 +100,7 @@ def list_(
     what: Annotated[Listed | None, typer.Argument(help="What to list; all of it if left out.")] = None,
 ) -> None:
     """What the registry holds, a line each, and whether it can run here."""
-    from . import listing
+    from .commands import listing
 
     listing.show([what.value] if what else [item.value for item in Listed])
 
@@ -108,7 +108,7 @@ def list_(
 @app.command()
 def show(record: Annotated[Path, typer.Argument(help="A record: one .json file below cells/.")]) -> None:
     """One cell, readable."""
-    from . import board_commands
+    from .commands import board_commands
 
     board_commands.show(record)
 
@@ -119,7 +119,7 @@ def leaderboard(
     out: Annotated[Path, typer.Option(help="Markdown file to write.")] = Path("LEADERBOARD.md"),
 ) -> None:
     """A board in Markdown from the records of one or more runs."""
-    from . import board_commands
+    from .commands import board_commands
 
     board_commands.leaderboard(folders, out)
 

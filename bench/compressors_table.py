@@ -16,16 +16,16 @@ from typing import Annotated
 import typer
 
 from ..leaderboard import store
-from ..leaderboard.columns import MEANINGS_OF_STATES, TASKS, header, of_states
-from ..leaderboard.groups import ComparableRecords, comparable
-from ..leaderboard.markdown import escape
-from ..leaderboard.notes import failure, versions
+from ..leaderboard.boards.columns import MEANINGS_OF_STATES, TASKS, header, of_states
+from ..leaderboard.boards.groups import ComparableRecords, comparable
+from ..leaderboard.boards.markdown import escape
+from ..leaderboard.boards.notes import failure, versions
+from ..leaderboard.boards.sections import is_frozen
 from ..leaderboard.record import Record
-from ..leaderboard.sections import is_frozen
 from ..leaderboard.text import printable
-from . import suite
-from .definitions import definitions
 from .errors import UsageError
+from .measuring.definitions import definitions
+from .planning import suite
 
 BEGIN = "<!-- saetransfer:compressors:begin -->"
 END = "<!-- saetransfer:compressors:end -->"

@@ -15,8 +15,8 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from .. import environment
 from ..errors import UsageError
+from ..running import environment
 from . import compressing, saes, tasks
 from .page import Section, page, sections_of
 

@@ -21,7 +21,7 @@ from transformers import AutoModelForCausalLM, GPT2Config
 from ...registry.calibration import Calibration
 from ...registry.compressors.method import compress, noted_warnings
 from ...registry.compressors.shelf import resolve
-from ..profiling import peak_rss_bytes, reset_peak_rss
+from ..running.profiling import peak_rss_bytes, reset_peak_rss
 
 THREADS = 2
 """Of every case."""

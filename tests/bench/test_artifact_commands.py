@@ -12,8 +12,9 @@ from unittest import mock
 
 import pytest
 
-from saetransfer.bench import artifacts, stored
-from saetransfer.bench.artifacts import Artifacts
+from saetransfer.bench.commands import stored
+from saetransfer.bench.running import artifacts
+from saetransfer.bench.running.artifacts import Artifacts
 from tests.bench.command import saetransfer
 
 DAY_SECONDS = 86_400
@@ -183,10 +184,10 @@ def test_nothing_is_deleted_that_nobody_confirmed(tmp_path: Path, cache: Path) -
         assert run.returncode == 2
         assert "--yes" in run.stderr
         stdin.isatty.return_value = True
-        with mock.patch("saetransfer.bench.artifact_commands.typer.confirm", return_value=False) as asked:
+        with mock.patch("saetransfer.bench.commands.artifact_commands.typer.confirm", return_value=False) as asked:
             assert "Nothing was deleted" in saetransfer(tmp_path, "artifacts", "clear").stdout
         assert "1 sae" in asked.call_args.args[0]
         assert Artifacts(cache).find(TRAINED) is not None
-        with mock.patch("saetransfer.bench.artifact_commands.typer.confirm", return_value=True):
+        with mock.patch("saetransfer.bench.commands.artifact_commands.typer.confirm", return_value=True):
             assert "Freed 1 sae" in saetransfer(tmp_path, "artifacts", "clear").stdout
     assert Artifacts(cache).find(TRAINED) is None

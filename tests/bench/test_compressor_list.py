@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from saetransfer.bench.compressor_list import render
+from saetransfer.bench.commands.compressor_list import render
 from saetransfer.registry.compressors.shelf import Listing, listings
 
 REMEDY = "install it with `pip install x`"

@@ -6,9 +6,9 @@ import random
 
 import pytest
 
-from saetransfer.bench import suite
 from saetransfer.bench.compressors_table import BEGIN, END, render, replaced
 from saetransfer.bench.errors import UsageError
+from saetransfer.bench.planning import suite
 from saetransfer.leaderboard.record import Failure, Record
 from tests.leaderboard.examples import grid, record, spec
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from saetransfer.bench import plan, suite
+from saetransfer.bench.planning import plan, suite
 from saetransfer.leaderboard.record import cell_id_of
 from tests.bench.world import write_suite
 

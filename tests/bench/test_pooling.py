@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from saetransfer.bench import pooling
-from saetransfer.bench.pooling import ExampleText, ExampleTexts, Reader, pool
+from saetransfer.bench.measuring import pooling
+from saetransfer.bench.measuring.pooling import ExampleText, ExampleTexts, Reader, pool
 from saetransfer.registry.saes.decoder import decoder_rows
 from saetransfer.registry.sites import Site, capture, last_hidden
 from saetransfer.registry.windows import Windows

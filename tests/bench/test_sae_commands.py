@@ -12,10 +12,11 @@ import torch
 import yaml
 from sae_lens import SAE
 
-from saetransfer.bench import artifacts, plan, suite
-from saetransfer.bench.artifacts import Artifacts
-from saetransfer.bench.stored import stored
-from saetransfer.bench.supply import Supply
+from saetransfer.bench.commands.stored import stored
+from saetransfer.bench.planning import plan, suite
+from saetransfer.bench.running import artifacts
+from saetransfer.bench.running.artifacts import Artifacts
+from saetransfer.bench.running.supply import Supply
 from tests.bench.command import Finished, saetransfer
 from tests.bench.world import write_suite
 

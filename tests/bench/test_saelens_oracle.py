@@ -8,8 +8,8 @@ import pytest
 import torch
 from sae_lens import SAE
 
-from saetransfer.bench.measure import Subject, measure
-from saetransfer.bench.reading import read
+from saetransfer.bench.measuring.measure import Subject, measure
+from saetransfer.bench.measuring.reading import read
 from saetransfer.registry import microworld, models, texts, windows
 from saetransfer.registry.sites import parse_site
 from saetransfer.tasks.estimate import estimate

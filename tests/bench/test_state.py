@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from saetransfer.bench import plan, state, suite
-from saetransfer.bench.job import CellDone, Event, Job, PhaseStarted, Progress
+from saetransfer.bench.planning import plan, suite
+from saetransfer.bench.running import state
+from saetransfer.bench.running.job import CellDone, Event, Job, PhaseStarted, Progress
 from saetransfer.leaderboard.record import Record, cell_id_of
 from saetransfer.tasks.shelf import metrics
 from tests.bench.world import make_world, write_suite
@@ -249,7 +250,7 @@ def test_half_precision_models_are_measured_with_float_saes(tmp_path: Path) -> N
 
 
 def test_figures_do_not_depend_on_the_batch_size(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from saetransfer.bench import measure, reading
+    from saetransfer.bench.measuring import measure, reading
 
     usual = Runner(world)
     monkeypatch.setattr(reading, "max_positions", lambda _: 1)

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from saetransfer.bench import plan, suite, yaml_file
 from saetransfer.bench.errors import UsageError
+from saetransfer.bench.planning import plan, suite, yaml_file
 from tests.bench.world import write_suite
 
 SAE = {"name": "frozen", "source": "pretrained", "path": "sae"}

@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
-from saetransfer.bench import measure, plan, pooling, reading, state, suite
-from saetransfer.bench.job import CellDone, Job
-from saetransfer.bench.run import record_of, todo
+from saetransfer.bench.measuring import measure, pooling, reading
+from saetransfer.bench.planning import plan, suite
+from saetransfer.bench.running import state
+from saetransfer.bench.running.job import CellDone, Job
+from saetransfer.bench.running.run import record_of, todo
 from saetransfer.leaderboard import store
 from saetransfer.leaderboard.record import Record
 from tests.bench.test_state import TRAINED, Runner

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from saetransfer.bench import plan, suite
-from saetransfer.bench.try_command import REFERENCES
+from saetransfer.bench.commands.try_command import REFERENCES
+from saetransfer.bench.planning import plan, suite
 from saetransfer.leaderboard import store
 from saetransfer.leaderboard.record import Record
 from tests.bench.command import Finished, saetransfer

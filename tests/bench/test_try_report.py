@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from saetransfer.bench.try_report import show
+from saetransfer.bench.commands.try_report import show
 from saetransfer.leaderboard.record import Failure, Record
 from saetransfer.registry.compressors.shelf import cards
 from tests.leaderboard.examples import record

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from saetransfer.bench.verdict import order, sentences
-from saetransfer.leaderboard.columns import GAP, INCREASE, VARIANCE
+from saetransfer.bench.commands.verdict import order, sentences
+from saetransfer.leaderboard.boards.columns import GAP, INCREASE, VARIANCE
 from saetransfer.leaderboard.record import Failure, Measurement, Record
 from tests.leaderboard.examples import record
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from saetransfer.leaderboard.columns import Definition
+from saetransfer.leaderboard.boards.columns import Definition
 from saetransfer.leaderboard.record import Failure, Labels, Measurement, Record, Spec, cell_id_of
 
 DEFINITIONS = {

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from saetransfer.leaderboard.agreement import damage_counts, damage_jaccard, damage_spearman
+from saetransfer.leaderboard.boards.agreement import damage_counts, damage_jaccard, damage_spearman
 
 RNG = np.random.default_rng(0)
 FIRST: list[int | None] = RNG.integers(-20, 101, 60).tolist()

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from saetransfer.leaderboard import boards, markdown
-from saetransfer.leaderboard.boards import Table
+from saetransfer.leaderboard.boards import board, markdown
+from saetransfer.leaderboard.boards.board import Table
 from saetransfer.leaderboard.record import Failure, Labels, Measurement, Record, cell_id_of
 from tests.leaderboard.examples import DEFINITIONS, grid, record, spec
 
@@ -41,7 +41,7 @@ def test_headings_tell_unit_and_direction() -> None:
 
 
 def test_a_metric_without_definition_has_the_unit_of_its_record() -> None:
-    (table,) = boards.build(grid(), {}).tables
+    (table,) = board.build(grid(), {}).tables
     assert "transfer gap (nats)" in [header.text for header in table.headers]
 
 
@@ -117,16 +117,16 @@ def test_warnings_and_doubts_about_a_compression_are_told() -> None:
 )
 def test_cells_of_different_conditions_never_share_a_table(change: dict[str, Any]) -> None:
     other = record(spec=spec(**change))
-    board = boards.build([*grid(), other], DEFINITIONS)
-    assert sorted(sum(map(len, table.sections)) for table in board.tables) == [1, 5]
-    for table in board.tables:
+    built = board.build([*grid(), other], DEFINITIONS)
+    assert sorted(sum(map(len, table.sections)) for table in built.tables) == [1, 5]
+    for table in built.tables:
         assert any(note.startswith("Not comparable with the other tables of this model; here:") for note in table.notes)
 
 
 def test_tasks_that_are_not_shown_do_not_divide() -> None:
     tasks = {"perplexity": {"version": 1}, "reconstruction": {"version": 1}, "absorption": {"version": 3}}
     other = record("rtn-int8", spec=spec("rtn-int8", tasks=tasks))
-    assert len(boards.build([*grid(), other], DEFINITIONS).tables) == 1
+    assert len(board.build([*grid(), other], DEFINITIONS).tables) == 1
 
 
 def test_a_cell_that_two_suites_share_stands_once() -> None:
@@ -205,5 +205,5 @@ LABELS = {"model": "microworld", "compressor": "dense", "sae": "frozen", "sae_so
 
 
 def only_table(records: list[Record]) -> Table:
-    (table,) = boards.build(records, DEFINITIONS).tables
+    (table,) = board.build(records, DEFINITIONS).tables
     return table

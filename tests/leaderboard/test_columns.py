@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from saetransfer.bench.definitions import definitions
-from saetransfer.leaderboard.columns import Column, Definition, defined, header
+from saetransfer.bench.measuring.definitions import definitions
+from saetransfer.leaderboard.boards.columns import Column, Definition, defined, header
 from saetransfer.leaderboard.record import Measurement
 from tests.leaderboard.examples import record
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from saetransfer.leaderboard import boards, markdown
-from saetransfer.leaderboard.controls import violations
+from saetransfer.leaderboard.boards import board, markdown
+from saetransfer.leaderboard.boards.controls import violations
 from saetransfer.leaderboard.record import Measurement, Record
 from tests.leaderboard.examples import DEFINITIONS, grid, record
 
@@ -66,5 +66,5 @@ def test_a_real_sae_that_is_no_better_than_a_random_one_is_marked_and_the_reader
     text = markdown.render([poor, chance], DEFINITIONS)
     assert "Control violated by frozen (trained on dense) on dense: explains no more variance than" in text
     assert "ok ‡" in text
-    (table,) = boards.build([record(), chance], DEFINITIONS).tables
+    (table,) = board.build([record(), chance], DEFINITIONS).tables
     assert not any("‡" in row[-1].text for rows in table.sections for row in rows)

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from saetransfer.leaderboard import boards, markdown, terminal
-from saetransfer.leaderboard.damage import MOST_STATES_IN_PAIRS, QUESTION, SharedDamage
+from saetransfer.leaderboard.boards import board, markdown, terminal
+from saetransfer.leaderboard.boards.damage import MOST_STATES_IN_PAIRS, QUESTION, SharedDamage
 from saetransfer.leaderboard.record import Labels, Record, cell_id_of
 from tests.leaderboard.examples import DEFINITIONS, grid, record, spec
 
@@ -44,7 +44,7 @@ def states(n_states: int) -> list[Record]:
 
 
 def shared(records: Sequence[Record]) -> SharedDamage | None:
-    (table,) = boards.build(records, DEFINITIONS).tables
+    (table,) = board.build(records, DEFINITIONS).tables
     return table.shared_damage
 
 
@@ -176,5 +176,5 @@ def test_the_terminal_tells_the_extremes_in_a_sentence() -> None:
 
 def shown_in_terminal(records: Sequence[Record]) -> str:
     stream = io.StringIO()
-    terminal.show(boards.build(records, DEFINITIONS), Console(file=stream, width=100, color_system=None))
+    terminal.show(board.build(records, DEFINITIONS), Console(file=stream, width=100, color_system=None))
     return stream.getvalue()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from saetransfer.leaderboard.figures import figure, number, share, size
+from saetransfer.leaderboard.boards.figures import figure, number, share, size
 from saetransfer.leaderboard.record import Measurement
 from saetransfer.leaderboard.text import brief, printable, shortened
 

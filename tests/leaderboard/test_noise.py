@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 
-from saetransfer.leaderboard import markdown
-from saetransfer.leaderboard.noise import NOISE, noise
+from saetransfer.leaderboard.boards import markdown
+from saetransfer.leaderboard.boards.noise import NOISE, noise
 from saetransfer.leaderboard.record import Measurement, Record
 from tests.leaderboard.examples import DEFINITIONS, grid, record
 

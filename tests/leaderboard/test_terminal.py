@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from saetransfer.leaderboard import boards, terminal
+from saetransfer.leaderboard.boards import board, terminal
 from saetransfer.leaderboard.record import Labels
 from tests.leaderboard.examples import DEFINITIONS, grid, record
 
@@ -15,7 +15,7 @@ from tests.leaderboard.examples import DEFINITIONS, grid, record
 def shown(width: int, records: list | None = None) -> str:
     stream = io.StringIO()
     console = Console(file=stream, width=width, color_system=None)
-    terminal.show(boards.build(grid() if records is None else records, DEFINITIONS), console)
+    terminal.show(board.build(grid() if records is None else records, DEFINITIONS), console)
     return stream.getvalue()
 
 

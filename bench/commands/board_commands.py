@@ -1,0 +1,76 @@
+"""The commands that read records: `saetransfer leaderboard` and `saetransfer show`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from ...leaderboard import store
+from ...leaderboard.boards import markdown
+from ...leaderboard.record import Record
+from ...tasks import shelf as tasks
+from ..console import console as make_console
+from ..errors import UsageError
+from ..measuring.definitions import definitions
+
+
+def leaderboard(folders: Sequence[Path], out: Path) -> None:
+    """`saetransfer leaderboard`."""
+    console = Console(stderr=True)
+    found = store.read_all(folders)
+    for problem in found.problems:
+        console.print(f"left out: {problem.path}: {problem.message}", style="yellow", markup=False, highlight=False)
+    if not found.records:
+        raise UsageError(
+            f"No records in {', '.join(str(folder) for folder in folders)}. `run` writes them to its --out."
+        )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(markdown.render(found.records, definitions()), encoding="utf-8")
+    console.print(f"{len(found.records)} cells -> {out}", highlight=False)
+
+
+def show(path: Path) -> None:
+    """`saetransfer show`."""
+    console = make_console()
+    record = store.read(path)
+    labels = record.labels
+    title = f"{labels.model} / {labels.compressor} / {labels.sae} ({labels.sae_source}) at {record.spec.site}"
+    console.print(title, style="bold", markup=False, highlight=False)
+    if record.error is not None:
+        console.print(
+            f"{record.status} in phase {record.error.phase}: {record.error.message}", style="yellow", markup=False
+        )
+        if record.error.traceback:
+            console.print(record.error.traceback, markup=False, highlight=False)
+    if record.compression:
+        console.print(_compression(record), markup=False, highlight=False)
+    if record.metrics:
+        console.print(_figures(record))
+    seconds = ", ".join(f"{phase.name} {phase.seconds:.1f} s" for phase in record.phases)
+    console.print(f"{seconds or 'no phases'}; cell {record.cell_id}, {record.created_at}", style="dim", highlight=False)
+
+
+def _compression(record: Record) -> str:
+    facts = record.compression or {}
+    size = facts["bytes"]
+    return (
+        f"{facts['target_matrices']} matrices, {facts['sparsity']:.1%} zeros, {facts['effective_bits']:.2f} bits "
+        f"a weight, weight error {facts['weight_error'] or 0.0:.3f}; bytes: dense {size['dense']:,}, "
+        f"as stored {size['actual']:,}, in theory {size['theoretical']:,}"
+    )
+
+
+def _figures(record: Record) -> Table:
+    known = tasks.metrics()
+    table = Table("metric", "value", "95 % interval", "n", "what it is", box=None, pad_edge=False)
+    for name, figure in record.metrics.items():
+        value = "-" if figure.value is None else f"{figure.value:.5g} {'' if figure.unit == '1' else figure.unit}"
+        interval = "-" if figure.ci is None else f"{figure.ci[0]:.4g} to {figure.ci[1]:.4g}"
+        meaning = known[name].definition if name in known else ""
+        if figure.value is None:
+            meaning = f"no value: {figure.reason}"
+        table.add_row(name, value, interval, str(figure.n or "-"), meaning)
+    return table

@@ -1,0 +1,115 @@
+"""What the dense state of a model leaves in the cache for the states that are compared with it.
+
+Its final hidden states and, where tasks compare features, its activations at the sites of all SAEs; and what labelled
+tasks have fitted on it with every frozen SAE.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ...registry.saes.entry import SaeEntry
+from ...registry.sites import Site
+from ...registry.windows import Windows
+from ...tasks.examples import Examples
+from ...tasks.task import Fitted, LabelledTask
+from ..planning.plan import Plan, StatePlan
+from ..running.artifacts import Artifacts
+from .reading import HIDDEN, Reading, open_array
+
+_FITTED = "fitted.npz"
+
+
+class DenseReference:
+    """Keeps and finds the reference of one model under one BOS convention."""
+
+    def __init__(self, plan: Plan, state: StatePlan, artifacts: Artifacts, device: str, prepend_bos: bool) -> None:
+        self._plan = plan
+        self._state = state
+        self._artifacts = artifacts
+        self._device = device
+        self._bos = prepend_bos
+        cells = [cell for cell in state.cells if cell.prepend_bos == prepend_bos]
+        self.sites: list[Site] = sorted({cell.sae.site for cell in cells}) if plan.compares_features else []
+        """Where the activations of the dense state are needed."""
+        found = {cell.origin.name: cell.origin for cell in cells if not isinstance(cell.origin, str)}
+        self.origins: list[SaeEntry] = list(found.values()) if plan.labelled_tasks else []
+        """Frozen SAEs with which labelled tasks are fitted on the dense state."""
+
+    def is_complete(self) -> bool:
+        """Whether the dense model need not be run for other states."""
+        arrays = all(self._artifacts.find(self._array_key(name)) is not None for name in self._widths())
+        return arrays and all(self.has_fit(task, entry) for task in self._plan.labelled_tasks for entry in self.origins)
+
+    def has_fit(self, task: LabelledTask, entry: SaeEntry) -> bool:
+        """Whether a task's fit with a frozen SAE is kept."""
+        return self._artifacts.find(self._fit_key(task, entry)) is not None
+
+    def keep(self, folder: Path) -> None:
+        """Hand over the arrays that the dense state's reading has left in `folder`."""
+        for name in self._widths():
+            if self._artifacts.find(self._array_key(name)) is None:
+                with self._artifacts.create(self._array_key(name)) as place:
+                    (folder / f"{name}.bin").rename(place / f"{name}.bin")
+
+    def reading(self, text: Windows) -> Reading:
+        """The arrays of the dense model.
+
+        Raises:
+            LookupError: the dense state, which is run before all others, has not left them.
+        """
+        dtype = getattr(torch, self._state.model.dtype)
+        arrays = {}
+        for name, width in self._widths().items():
+            folder = self._found(self._array_key(name))
+            arrays[name] = open_array(folder / f"{name}.bin", (text.n_positions, width), dtype)
+        return Reading(text, arrays)
+
+    def keep_fit(self, task: LabelledTask, entry: SaeEntry, examples: Mapping[str, Examples]) -> None:
+        """Fit a task on the dense state, with a frozen SAE, and keep that."""
+        with self._artifacts.create(self._fit_key(task, entry)) as place:
+            np.savez(place / _FITTED, allow_pickle=False, **task.fit(examples))
+
+    def kept_fit(self, task: LabelledTask, entry: SaeEntry) -> Fitted:
+        """What a task has fitted on the dense state.
+
+        Raises:
+            LookupError: the dense state has not left it.
+        """
+        with np.load(self._found(self._fit_key(task, entry)) / _FITTED, allow_pickle=False) as arrays:
+            return dict(arrays)
+
+    def _found(self, key: Mapping[str, Any]) -> Path:
+        folder = self._artifacts.find(key)
+        if folder is None:
+            raise LookupError(f"There is no reading of the dense {self._state.model.name}: see why its cells failed.")
+        return folder
+
+    def _widths(self) -> dict[str, int]:
+        config = self._state.model.config
+        return {HIDDEN: config.hidden_size} | {site.name: site.width(config) for site in self.sites}
+
+    def _array_key(self, name: str) -> dict[str, Any]:
+        """What was run on what, and by what, since last digits differ between the latter."""
+        data = self._plan.suite.data
+        text = {"text": self._plan.evaluation.identity("evaluation"), "tokens": data.tokens}
+        return {"kind": "reading", "array": name, **self._conditions(), "data": text}
+
+    def _fit_key(self, task: LabelledTask, entry: SaeEntry) -> dict[str, Any]:
+        sae = self._plan.sae_identity(entry, self._bos)
+        identity = self._plan.task_identity(task)
+        return {"kind": "fit", "sae": sae, "task": {"name": task.name, **identity}, **self._conditions()}
+
+    def _conditions(self) -> dict[str, Any]:
+        return {
+            "model": self._state.model.identity,
+            "context": self._plan.suite.data.context,
+            "bos": self._bos,
+            "torch": torch.__version__,
+            "device": torch.device(self._device).type,
+        }

@@ -1,0 +1,182 @@
+"""The measuring pass: a state's text streamed once for all its SAEs and all tasks.
+
+The layers before a site are never run again: what is spliced in is replayed through the layers after it, from the
+activations of the reading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from jaxtyping import Float
+from sae_lens import SAE
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from ...registry import sites
+from ...registry.saes.decoder import decoder_rows
+from ...registry.saes.inputs import reconstruct
+from ...registry.saes.structured import placed
+from ...registry.sites import Site
+from ...registry.windows import Batch
+from ...tasks.batch import CellBatch, Dictionaries, SiteBatch, StateBatch, float_log_probs
+from ...tasks.task import Meter, Sums, TextTask
+from .reading import HIDDEN, Reading, max_positions
+
+
+@dataclass(frozen=True)
+class Named:
+    """An SAE with its name, by which what it makes of a batch is known."""
+
+    name: str
+    sae: SAE
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One SAE to be measured on the state, and those it is compared with."""
+
+    name: str
+    site: Site
+    """Where it reads in the state."""
+    sae: SAE
+    dense_site: Site
+    """Where it reads in the dense model, which may have more blocks."""
+    origin: Named | str
+    """The frozen SAE whose latents this one's are; or why there is none."""
+    counterpart: Named | str
+    """The frozen SAE at the same site; or why there is none."""
+
+
+@torch.inference_mode()
+def measure(
+    model: PreTrainedModel,
+    reading: Reading,
+    dense_reading: Reading | None,
+    subjects: Sequence[Subject],
+    tasks: Sequence[TextTask],
+    progress: Callable[[float], None],
+) -> dict[str, dict[str, Sums]]:
+    """The sums of every task on every subject: subject -> task -> sums.
+
+    Args:
+        reading: of this state on the text.
+        dense_reading: of the dense state on the same windows; None where this state is the dense one.
+    """
+    windows = reading.windows
+    meters: dict[str, dict[str, Meter]] = {
+        subject.name: {task.name: task.meter(windows.n_units) for task in tasks} for subject in subjects
+    }
+    dictionaries = {subject.name: _dictionaries(subject) for subject in subjects}
+    done = 0
+    for batch in windows.batches(max_positions(model)):
+        state = _state_batch(model, batch, reading, dense_reading)
+        for place in dict.fromkeys((subject.site, subject.dense_site) for subject in subjects):
+            site = _site_batch(model, batch, reading, dense_reading, place, state)
+            here = [subject for subject in subjects if (subject.site, subject.dense_site) == place]
+            for name, cell in _cells(site, here, dictionaries, is_dense=dense_reading is None):
+                for meter in meters[name].values():
+                    meter.update(cell)
+        done += len(batch.rows)
+        progress(done / len(windows.tokens))
+    return _sums(meters)
+
+
+def _sums(meters: Mapping[str, Mapping[str, Meter]]) -> dict[str, dict[str, Sums]]:
+    return {name: {task: meter.sums() for task, meter in of_task.items()} for name, of_task in meters.items()}
+
+
+def _dictionaries(subject: Subject) -> Dictionaries:
+    def rows(other: Named | str) -> Float[Tensor, "_ _"] | str:
+        return other if isinstance(other, str) else decoder_rows(other.sae)
+
+    return Dictionaries(decoder_rows(subject.sae), rows(subject.origin), rows(subject.counterpart))
+
+
+def _cells(
+    site: SiteBatch, subjects: Sequence[Subject], dictionaries: Mapping[str, Dictionaries], is_dense: bool
+) -> Iterator[tuple[str, CellBatch]]:
+    """What each SAE makes of a batch; what several are compared with is computed once, and kept no longer."""
+    shared = {
+        other.name
+        for subject in subjects
+        for other in (subject.origin, subject.counterpart)
+        if not isinstance(other, str)
+    }
+    kept: dict[str, CellBatch] = {}
+    on_dense: dict[str, Float[Tensor, "token d_sae"]] = {}
+
+    def on_state_of(other: Named) -> Float[Tensor, "token d_sae"]:
+        return kept[other.name].features if other.name in kept else other.sae.encode(site.activations).float()
+
+    def on_dense_of(other: Named) -> Float[Tensor, "token d_sae"]:
+        if is_dense:
+            return on_state_of(other)
+        if other.name not in on_dense:
+            on_dense[other.name] = other.sae.encode(site.dense_activations).float()
+        return on_dense[other.name]
+
+    for subject in sorted(subjects, key=lambda subject: subject.name not in shared):
+        origin, counterpart = subject.origin, subject.counterpart
+        cell = CellBatch(
+            site,
+            dictionaries[subject.name],
+            encode=subject.sae.encode,
+            decode=partial(reconstruct, subject.sae, activations=site.activations),
+            origin=None if isinstance(origin, str) else partial(on_dense_of, origin),
+            placed=None if isinstance(origin, str) else partial(placed, subject.sae, origin.sae.cfg.d_sae),
+            counterpart=None if isinstance(counterpart, str) else partial(on_state_of, counterpart),
+        )
+        if subject.name in shared:
+            kept[subject.name] = cell
+        yield subject.name, cell
+
+
+def _state_batch(model: PreTrainedModel, batch: Batch, reading: Reading, dense_reading: Reading | None) -> StateBatch:
+    device, valid = model.device, batch.valid
+
+    def hidden_of(source: Reading) -> Callable[[], Float[Tensor, "token d_model"]]:
+        return lambda: source.rows(HIDDEN, batch)[valid].to(device)
+
+    return StateBatch(
+        unit=batch.unit[valid].to(device),
+        scored=batch.scored[valid].to(device),
+        targets=batch.tokens.roll(-1, dims=1)[valid].to(device),
+        state_hidden=hidden_of(reading),
+        dense_hidden=None if dense_reading is None else hidden_of(dense_reading),
+        log_probs=lambda hidden: float_log_probs(sites.logits_of(model, hidden)),
+    )
+
+
+def _site_batch(
+    model: PreTrainedModel,
+    batch: Batch,
+    reading: Reading,
+    dense_reading: Reading | None,
+    place: tuple[Site, Site],
+    state: StateBatch,
+) -> SiteBatch:
+    device, (site, dense_site) = model.device, place
+    valid, tokens = batch.valid.to(device), batch.tokens.to(device)
+    own = reading.rows(site.name, batch).to(device)
+    stream = reading.rows(sites.replay_needs(site).name, batch).to(device)
+
+    def run(spliced: Float[Tensor, "batch position channel"]) -> Float[Tensor, "token d_model"]:
+        return sites.last_hidden_spliced(model, tokens, site, spliced, stream)[valid]
+
+    def splice(replacement: Float[Tensor, "token channel"]) -> Float[Tensor, "token d_model"]:
+        return run(own.masked_scatter(valid[..., None], replacement.to(own.dtype)))
+
+    return SiteBatch(
+        state,
+        activations=own[valid],
+        mean=reading.means[site].to(device),
+        splice=splice,
+        splice_zero=lambda: run(torch.zeros_like(own)),
+        dense_activations=None
+        if dense_reading is None
+        else lambda: dense_reading.rows(dense_site.name, batch)[batch.valid].to(device),
+    )

@@ -1,0 +1,111 @@
+"""A reading: the activations of one state on all windows of a text, on disk.
+
+So memory does not grow with the text. Positions of all windows are laid end to end without padding, in the model's
+dtype.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from ...registry import sites
+from ...registry.sites import Site
+from ...registry.windows import Batch, Windows
+
+HIDDEN = "hidden"
+"""Name of the final hidden states (after the last norm) among the arrays of a reading."""
+
+_MOST_POSITIONS = 4096
+_MOST_LOGITS = 2**26
+
+
+def max_positions(model: PreTrainedModel) -> int:
+    """Padded positions of a batch: as many as keep the log-probabilities of a batch at 256 MB."""
+    return max(1, min(_MOST_POSITIONS, _MOST_LOGITS // model.config.vocab_size))
+
+
+class Reading:
+    """Arrays `[position, channel]` by name, memory-mapped; their widths differ."""
+
+    def __init__(self, windows: Windows, arrays: Mapping[str, Float[Tensor, "_ _"]]) -> None:
+        self.windows = windows
+        self._arrays = arrays
+        self.means: dict[Site, Float[Tensor, " channel"]] = {}
+        """Mean activation at each site over the valid tokens, float32."""
+
+    def rows(self, name: str, batch: Batch) -> Float[Tensor, "batch position channel"]:
+        """The activations of a batch, zeros where it is padded."""
+        array = self._arrays[name]
+        out = array.new_zeros(*batch.tokens.shape, array.shape[1])
+        for index, row in enumerate(batch.rows.tolist()):
+            start, length = self.windows.starts[row], len(self.windows.tokens[row])
+            out[index, :length] = array[start : start + length]
+        return out
+
+
+def open_array(
+    file: Path, shape: Sequence[int], dtype: torch.dtype, *, new: bool = False
+) -> Float[Tensor, "position channel"]:
+    """A memory-mapped array: a new file to be filled, or an old one, which is only read and never changed.
+
+    Raises:
+        RuntimeError: an old file that is smaller than the array.
+    """
+    if not math.prod(shape):
+        return torch.empty(*shape, dtype=dtype)
+    return torch.from_file(str(file), shared=new, size=math.prod(shape), dtype=dtype).view(*shape)
+
+
+@torch.inference_mode()
+def read(
+    model: PreTrainedModel,
+    windows: Windows,
+    wanted: Sequence[Site],
+    folder: Path,
+    progress: Callable[[float], None],
+) -> Reading:
+    """Run a state over all windows, once, and keep what is needed of it in `folder`.
+
+    Kept are the final hidden states, every wanted site, and the residual stream from which the blocks after it can be
+    replayed.
+    """
+    kept = sorted({*wanted, *(sites.replay_needs(site) for site in wanted)})
+    widths = {HIDDEN: model.config.hidden_size} | {site.name: site.width(model.config) for site in kept}
+    arrays = {
+        name: open_array(folder / f"{name}.bin", (windows.n_positions, width), model.dtype, new=True)
+        for name, width in widths.items()
+    }
+    reading = Reading(windows, arrays)
+    sums = {site: torch.zeros(site.width(model.config), dtype=torch.float64) for site in wanted}
+    n_valid = done = 0
+    with sites.capture(model, kept) as captured:
+        for batch in windows.batches(max_positions(model)):
+            hidden = sites.last_hidden(model, batch.tokens.to(model.device))
+            found = {HIDDEN: hidden} | {site.name: captured[site] for site in kept}
+            _keep(arrays, windows, batch, {name: values.cpu() for name, values in found.items()})
+            for site in wanted:
+                sums[site] += captured[site].cpu()[batch.valid].double().sum(dim=0)
+            n_valid += int(batch.valid.sum())
+            done += len(batch.rows)
+            progress(done / len(windows.tokens))
+    reading.means = {site: (total / max(n_valid, 1)).float() for site, total in sums.items()}
+    return reading
+
+
+def _keep(
+    arrays: Mapping[str, Float[Tensor, "_ _"]],
+    windows: Windows,
+    batch: Batch,
+    found: Mapping[str, Float[Tensor, "_ _ _"]],
+) -> None:
+    for index, row in enumerate(batch.rows.tolist()):
+        start, length = windows.starts[row], len(windows.tokens[row])
+        for name, values in found.items():
+            arrays[name][start : start + length] = values[index, :length]

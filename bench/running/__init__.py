@@ -1,0 +1,1 @@
+"""What carries a plan out: executors, jobs, states, and the cache they share."""

@@ -1,0 +1,74 @@
+"""What a worker is asked to do, and what it tells while it does it. All of it can be pickled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ...leaderboard.record import Record
+from ..planning.suite import SuiteFile
+
+PairedSums = dict[str, list[float]]
+"""Sums by document, as a record keeps them."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One state to be measured, in a process of its own."""
+
+    source: SuiteFile
+    """The suite; a worker looks up its names anew, since functions of a user's file cannot be pickled."""
+    model: str
+    compressor: str
+    saes: tuple[str, ...]
+    """SAEs whose cells are wanted."""
+    prepare: tuple[str, ...] = ()
+    """SAEs that only have to be made, for other states."""
+    read: tuple[bool, ...] = ()
+    """BOS conventions under which the text only has to be read, for other states."""
+    dense_sums: dict[str, PairedSums] = field(default_factory=dict)
+    """Of each SAE, the sums of its cell on the dense state; none for the dense state itself."""
+    cache: Path = Path()
+    device: str = "cpu"
+    threads: int = 1
+    command: str = ""
+    """The command line, for the record."""
+
+    @property
+    def name(self) -> str:
+        """`model/compressor`."""
+        return f"{self.model}/{self.compressor}"
+
+
+@dataclass(frozen=True)
+class PhaseStarted:
+    """The job has come to a phase."""
+
+    phase: str
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How much of the phase is done, 0 to 1."""
+
+    fraction: float
+
+
+@dataclass(frozen=True)
+class CellDone:
+    """A record is finished."""
+
+    record: Record
+    table: Mapping[str, np.ndarray] | None = None
+    """Columns by latent, where a task was asked for them."""
+
+
+@dataclass(frozen=True)
+class JobDone:
+    """Nothing more will come."""
+
+
+Event = PhaseStarted | Progress | CellDone | JobDone

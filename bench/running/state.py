@@ -1,0 +1,220 @@
+"""One state, from start to end: load, compress, verify, read, measure, a record for each of its cells.
+
+The one place where anything that goes wrong becomes a record: an exception before the measuring concerns all cells of
+the state, one in the making of an SAE concerns the cells of that SAE.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from transformers import PreTrainedModel
+
+from ...leaderboard.record import Failure, Record
+from ...registry import models, sites
+from ...registry.compressors.method import compress, noted_warnings
+from ...registry.compressors.outcome import NotCompressed
+from ...registry.compressors.snapshot import DenseSnapshot
+from ...registry.compressors.verify import verify
+from ...registry.errors import Impossible
+from ...registry.saes import build
+from ...registry.saes.build import Built
+from ...registry.saes.notes import notes
+from ...registry.sites import Site
+from ...tasks.task import Sums
+from ..measuring.counting import Scene, count
+from ..measuring.figures import Figures, figures
+from ..measuring.reading import read
+from ..planning.plan import CellPlan, Plan, StatePlan, make
+from . import environment
+from .artifacts import Artifacts, workspace
+from .job import CellDone, Event, Job, PhaseStarted, Progress
+from .profiling import Stopwatch
+from .supply import Supply
+
+
+def run(job: Job, emit: Callable[[Event], None]) -> None:
+    """Measure a state; every wanted cell ends in a record, whatever happens."""
+    torch.manual_seed(job.source.suite.seed)
+    plan = make(job.source)
+    state = next(state for state in plan.states if state.name == job.name)
+    _StateRun(job, plan, state, emit).run()
+
+
+@dataclass
+class _Outcome:
+    """What is known of a state so far; goes into the record of each of its cells."""
+
+    compression: dict[str, Any] | None = None
+    done: set[str] = field(default_factory=set)
+    """SAEs whose record is out."""
+
+
+class _StateRun:
+    def __init__(self, job: Job, plan: Plan, state: StatePlan, emit: Callable[[Event], None]) -> None:
+        self._job = job
+        self._plan = plan
+        self._state = state
+        self._emit = emit
+        self._watch = Stopwatch(lambda phase: emit(PhaseStarted(phase)), job.device)
+        self._supply = Supply(plan, state, Artifacts(job.cache), job.device)
+        self._outcome = _Outcome()
+        self._wanted = [cell for cell in state.cells if cell.labels.sae in job.saes]
+        self._places: dict[str, Site] = {}
+        """Where the site of each wanted SAE is in the state, which may have fewer blocks than the dense model."""
+        self._environment = environment.describe(job.device) | {
+            "seed": plan.suite.seed,
+            "command": job.command,
+        }
+
+    def run(self) -> None:
+        """Everything that can fail for all cells at once, then the cells by the BOS convention of their SAEs."""
+        prepared = [cell for cell in self._state.cells if cell.labels.sae in self._job.prepare]
+        with self._failing(self._wanted):
+            model = self._compressed()
+            self._locate(model)
+            for bos in (True, False):
+                wanted = [cell for cell in self._wanted if cell.prepend_bos == bos and cell.labels.sae in self._places]
+                others = [cell for cell in prepared if cell.prepend_bos == bos and cell not in wanted]
+                if wanted or others or bos in self._job.read:
+                    self._measure_all(model, bos, wanted, others)
+
+    def _compressed(self) -> PreTrainedModel:
+        """The state's model, compressed and verified."""
+        state, supply = self._state, self._supply
+        if missing := state.compressor.missing():
+            raise Impossible(missing)
+        with self._watch.phase("load"):
+            model = models.load(state.model, self._job.device)
+            supply.note_dense(model)
+            probe = supply.probe()
+        with DenseSnapshot(model, probe) as snapshot, noted_warnings() as notes:
+            if not state.is_dense:
+                with self._watch.phase("compress"):
+                    calibration = supply.calibration() if state.compressor.needs_calibration else None
+                    model = compress(model, state.compressor, calibration)
+            with self._watch.phase("verify"):
+                try:
+                    realised = verify(model, snapshot, state.compressor.promise, supply.inspection(), notes)
+                except NotCompressed as error:
+                    if error.realised is not None:
+                        self._outcome.compression = error.realised.to_json()
+                    raise
+        self._outcome.compression = realised.to_json()
+        return model
+
+    def _locate(self, model: PreTrainedModel) -> None:
+        """Find the SAEs' sites in the state; a cell whose site was taken out ends here."""
+        for cell in self._wanted:
+            with self._failing([cell]):
+                self._places[cell.labels.sae] = sites.locate(model, cell.sae.site)
+
+    def _measure_all(
+        self, model: PreTrainedModel, bos: bool, wanted: Sequence[CellPlan], others: Sequence[CellPlan]
+    ) -> None:
+        """Read the text once, make the SAEs, measure all cells of one BOS convention."""
+        text, reference = self._supply.evaluation(bos), self._supply.dense_reference(bos)
+        with tempfile.TemporaryDirectory(dir=workspace(self._job.cache)) as name:
+            folder = Path(name)
+            with self._watch.phase("read"):
+                places = {self._places[cell.labels.sae] for cell in wanted}
+                left = set(reference.sites) if self._state.is_dense else set()
+                reading = read(model, text, sorted(places | left), folder, self._progress)
+            if self._state.is_dense:
+                reference.keep(folder)
+            supplied = self._supply_saes(model, bos, [*wanted, *others])
+            ready = [cell for cell in wanted if cell.labels.sae not in self._outcome.done]
+            scene = Scene(
+                self._plan, self._state, self._supply, bos, model, reading, folder, saes=supplied,
+                places=self._places, watch=self._watch, progress=self._progress,
+            )  # fmt: skip
+            with self._failing(ready):
+                counted = count(scene, ready)
+                for cell in ready:
+                    self._report(cell, counted[cell.labels.sae], supplied[cell.labels.sae])
+
+    def _supply_saes(self, model: PreTrainedModel, bos: bool, cells: Sequence[CellPlan]) -> dict[str, Built]:
+        """The SAEs of the cells and those that they are compared with; a cell without its SAE ends here."""
+        reference = self._supply.dense_reference(bos)
+        compared = [entry for cell in cells for entry in self._plan.compared_with(cell)]
+        left = reference.origins if self._state.is_dense else []
+        with self._watch.phase("saes"):
+            entries = [*(cell.sae for cell in cells), *compared, *left]
+            found = self._supply.saes(bos).supply(entries, model, self._progress)
+        for cell in cells:
+            with self._failing([cell]):
+                for entry in (cell.sae, *self._plan.compared_with(cell)):
+                    built = found[entry.name]
+                    if isinstance(built, Built):
+                        continue
+                    if entry.name == cell.labels.sae:
+                        raise built
+                    raise LookupError(f"SAE '{entry.name}', which it is compared with, failed: {built}")
+                if not isinstance(cell.origin, str) and not self._state.is_dense:
+                    for task in self._plan.labelled_tasks:
+                        reference.kept_fit(task, cell.origin)
+        return {name: built for name, built in found.items() if isinstance(built, Built)}
+
+    def _report(self, cell: CellPlan, counted: Mapping[str, Sums], supplied: Built) -> None:
+        """Values and intervals of one cell, as its record."""
+        dense = None if self._state.is_dense else self._job.dense_sums.get(cell.labels.sae, {})
+        found = figures(self._plan.tasks, counted, dense, self._plan.suite.seed)
+        self._finish(cell, "ok", found=found, supplied=supplied)
+
+    def _finish(
+        self,
+        cell: CellPlan,
+        status: Literal["ok", "failed", "skipped"],
+        *,
+        found: Figures | None = None,
+        supplied: Built | None = None,
+        error: Failure | None = None,
+    ) -> None:
+        record = Record(
+            cell_id=cell.cell_id,
+            status=status,
+            created_at=environment.now(),
+            labels=cell.labels,
+            spec=cell.spec,  # type: ignore[arg-type]  # pydantic makes the Spec
+            compression=self._outcome.compression,
+            sae=None if supplied is None else self._facts(cell, supplied),
+            metrics=found.metrics if found else {},
+            per_document=found.per_document if found else {},
+            details=found.details if found else {},
+            phases=list(self._watch.phases),
+            environment=self._environment,
+            error=error,
+        )
+        self._outcome.done.add(cell.labels.sae)
+        self._emit(CellDone(record, found.table if found else None))
+
+    def _facts(self, cell: CellPlan, supplied: Built) -> dict[str, Any]:
+        read_otherwise = notes(cell.sae, self._plan.suite.data.context, cell.prepend_bos)
+        return build.facts(supplied.sae) | {"cost": asdict(supplied.cost), "notes": read_otherwise}
+
+    @contextmanager
+    def _failing(self, cells: Sequence[CellPlan]) -> Iterator[None]:
+        """Turn an exception into the records of those cells that have none yet."""
+        try:
+            yield
+        except Exception as error:  # the one place: whatever a method, a library or a file does wrong is a result
+            status: Literal["failed", "skipped"] = "skipped" if isinstance(error, Impossible) else "failed"
+            failure = Failure(
+                phase=self._watch.current,
+                type=type(error).__name__,
+                message=str(error) or type(error).__name__,
+                traceback=None if status == "skipped" else traceback.format_exc(),
+            )
+            for cell in cells:
+                if cell.labels.sae not in self._outcome.done:
+                    self._finish(cell, status, error=failure)
+
+    def _progress(self, fraction: float) -> None:
+        self._emit(Progress(fraction))

@@ -1,0 +1,1 @@
+"""Boards: views of many records, and the ways to draw them."""
