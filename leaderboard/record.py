@@ -59,6 +59,32 @@ class Spec(Part):
     seed: int
 
 
+class Hardware(Part):
+    """What decides how fast a machine computes; nothing that names it. The same in every run on one machine."""
+
+    cpu: str
+    cores: int | None
+    """Physical cores of the machine."""
+    threads: int
+    """Logical CPUs that the process may use."""
+    memory_gib: int
+    gpus: tuple[str, ...]
+    """Name of every GPU that the process sees."""
+    system: str
+    """Operating system and architecture."""
+
+    @property
+    def fingerprint(self) -> str:
+        """A short hash: equal for equal machines."""
+        return hashlib.sha256(canonical_json(self.model_dump(mode="json")).encode()).hexdigest()[:12]
+
+    @property
+    def text(self) -> str:
+        """In words."""
+        gpus = f", {len(self.gpus)} x {', '.join(sorted(set(self.gpus)))}" if self.gpus else ""
+        return f"{self.cpu}, {self.threads} threads, {self.memory_gib} GiB{gpus}, {self.system}"
+
+
 class Measurement(Part):
     """One figure of one cell."""
 
@@ -72,6 +98,8 @@ class Measurement(Part):
     """Why there is no value, or no interval."""
     halves: tuple[float, float] | None = None
     """The figure on two disjoint halves of the text (or examples): their difference is its noise."""
+    kind: Literal["quality", "cost"] = "quality"
+    """Costs depend on the machine, and never enter a comparison of quality."""
 
 
 class Phase(Part):
@@ -81,6 +109,9 @@ class Phase(Part):
     seconds: float
     peak_rss_bytes: int | None = None
     peak_cuda_bytes: int | None = None
+    """Allocated by PyTorch; None where there is no GPU."""
+    peak_cuda_reserved_bytes: int | None = None
+    """Taken from the GPU by PyTorch, whether in use or kept for later."""
 
 
 class Failure(Part):
@@ -113,7 +144,16 @@ class Record(Part):
     """What tasks know beside their figures, by task."""
     phases: list[Phase] = Field(default_factory=list)
     environment: dict[str, Any] = Field(default_factory=dict)
+    """What ran, and on what: versions, settings, and under `hardware` what `Record.hardware` reads."""
     error: Failure | None = None
+
+    @property
+    def hardware(self) -> Hardware | None:
+        """The machine it was made on; None where the record does not say (older ones do not)."""
+        try:
+            return Hardware.model_validate(self.environment.get("hardware"), extra="ignore")
+        except ValidationError:
+            return None
 
     @model_validator(mode="after")
     def _error_goes_with_the_status(self) -> Record:

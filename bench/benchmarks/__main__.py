@@ -54,9 +54,8 @@ def _machine() -> str:
     machine = environment.describe("cpu")
     packages: dict[str, Any] = machine["packages"]
     return (
-        f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_bytes'] / 2**30:.0f} GiB of memory, "
-        f"{machine['system']}; {compressing.THREADS} threads; Python {machine['python']}, torch {packages['torch']}, "
-        f"transformers {packages['transformers']}."
+        f"{environment.hardware().text}; {compressing.THREADS} of the threads; Python {machine['python']}, "
+        f"torch {packages['torch']}, transformers {packages['transformers']}."
     )
 
 

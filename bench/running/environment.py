@@ -1,7 +1,8 @@
-"""What ran: versions, hardware, commit. Of the machine only what can change a figure; no names of hosts or users."""
+"""What ran: versions, hardware, commit. Of the machine what can change a figure or a cost; nothing that names it."""
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 from datetime import datetime, timezone
@@ -12,6 +13,8 @@ from typing import Any
 import psutil
 import torch
 
+from ...leaderboard.record import Hardware
+
 _PACKAGES = ("torch", "transformers", "sae-lens", "bitsandbytes", "torchao", "safetensors", "numpy")
 
 
@@ -21,16 +24,33 @@ def describe(device: str) -> dict[str, Any]:
         "saetransfer": version("saetransfer"),
         "commit": _commit(),
         "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.machine()}",
         "packages": {name: found for name in _PACKAGES if (found := _version(name))},
-        "cpu": _cpu(),
-        "cores": psutil.cpu_count(),
-        "memory_bytes": psutil.virtual_memory().total,
+        "hardware": hardware().model_dump(mode="json"),
         "threads": torch.get_num_threads(),
         "device": device,
         "gpu": torch.cuda.get_device_name(device) if torch.device(device).type == "cuda" else None,
         "cuda": torch.version.cuda,
     }
+
+
+def hardware() -> Hardware:
+    """The machine, in what does not change from one run to the next: memory in whole GiB, since kernels keep some."""
+    gpus = range(torch.cuda.device_count())
+    return Hardware(
+        cpu=_cpu(),
+        cores=psutil.cpu_count(logical=False),
+        threads=usable_threads(),
+        memory_gib=round(psutil.virtual_memory().total / 2**30),
+        gpus=tuple(torch.cuda.get_device_name(index) for index in gpus),
+        system=f"{platform.system()} {platform.machine()}",
+    )
+
+
+def usable_threads() -> int:
+    """Logical CPUs that this process may run on: fewer than the machine has within some containers and batch jobs."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def now() -> str:

@@ -34,6 +34,8 @@ class Job:
     cache: Path = Path()
     device: str = "cpu"
     threads: int = 1
+    jobs: int = 1
+    """States that may run at a time on the machine, this one included."""
     command: str = ""
     """The command line, for the record."""
 

@@ -45,6 +45,7 @@ class Stopwatch:
                 seconds=time.perf_counter() - start,
                 peak_rss_bytes=peak_rss_bytes(),
                 peak_cuda_bytes=torch.cuda.max_memory_allocated() if self._cuda else None,
+                peak_cuda_reserved_bytes=torch.cuda.max_memory_reserved() if self._cuda else None,
             )
         )
 

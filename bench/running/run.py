@@ -192,6 +192,7 @@ class Run:
             cache=settings.cache,
             device=settings.device,
             threads=settings.threads,
+            jobs=settings.slots,
             command=settings.command,
         )
 

@@ -71,6 +71,7 @@ class _StateRun:
         """Where the site of each wanted SAE is in the state, which may have fewer blocks than the dense model."""
         self._environment = environment.describe(job.device) | {
             "seed": plan.suite.seed,
+            "jobs": job.jobs,
             "command": job.command,
         }
 
