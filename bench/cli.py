@@ -1,6 +1,6 @@
 """The command line. Heavy imports happen inside commands, so that `--help` answers at once.
 
-Exit codes: 0 fine, 2 a mistake in the command or a file, 3 some cells failed, 130 interrupted.
+Exit codes: 0 fine, 2 a mistake in the command or a file, 3 some cells failed, 130 or 143 interrupted (Ctrl-C, SIGTERM).
 """
 
 from __future__ import annotations
@@ -72,11 +72,14 @@ def run(  # noqa: PLR0913 - each argument is an option of the command
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the suite, e.g. data.tokens=4096.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
+    timeout: Annotated[
+        float | None, typer.Option(min=0.001, help="Seconds after which a state is ended. [default: none]")
+    ] = None,
 ) -> None:
     """Run a suite: every model x compressor x SAE; ends with the board. Again does only what is missing."""
     from .commands import run_command
 
-    options = run_command.RunOptions(out, only, rerun.value, jobs, device, tuple(overrides or ()), dry_run)
+    options = run_command.RunOptions(out, only, rerun.value, jobs, device, tuple(overrides or ()), dry_run, timeout)
     raise typer.Exit(run_command.run(suite, options))
 
 
@@ -132,7 +135,9 @@ def main() -> None:
         # The errors of the four folders that are a user's to mend all derive from ValueError; others are ours.
         if not _is_users(error):
             raise
-        sys.stderr.write(f"saetransfer: {error}\n")
+        from ..registry.credentials import scrub
+
+        sys.stderr.write(f"saetransfer: {scrub(str(error))}\n")
         sys.exit(USAGE)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -15,6 +15,7 @@ from rich.table import Table
 
 from ...leaderboard import store
 from ...leaderboard.boards import board, terminal
+from ...registry import credentials
 from ...registry.saes import lineage
 from ...registry.saes.notes import notes
 from ..cli import CELLS_FAILED, INTERRUPTED
@@ -23,6 +24,8 @@ from ..errors import UsageError
 from ..measuring.definitions import definitions
 from ..planning import plan, suite
 from ..running import artifacts, executors
+from ..running.interruption import Interrupted
+from ..running.lock import only_run_in
 from ..running.run import Rerun, Run, Settings, Todo, record_of, todo
 from .progress import view
 
@@ -42,6 +45,7 @@ class RunOptions:
     device: str | None
     overrides: tuple[str, ...]
     dry_run: bool
+    timeout_seconds: float | None = None
 
 
 def run(name: str, options: RunOptions) -> int:
@@ -54,19 +58,34 @@ def run(name: str, options: RunOptions) -> int:
     folder = options.out or Path("runs") / store.slug(source.suite.name)
     cache = artifacts.default_folder()
     device = chosen_device(options.device)
-    work = todo(planned, folder, cache, device, options.rerun)
     if options.dry_run:
-        _show_plan(planned, work, folder, console)
+        _show_plan(planned, todo(planned, folder, cache, device, options.rerun), folder, console)
         return 0
-    settings = prepare(planned, work, folder, cache, device, options.slots)
+    with only_run_in(folder):
+        work = todo(planned, folder, cache, device, options.rerun)
+        settings = prepare(planned, work, folder, cache, device, options.slots)
+        settings = replace(settings, timeout_seconds=options.timeout_seconds)
+        if code := _ran(Run(source, planned, work, settings), work, folder, console):
+            return code
+    return _conclude(planned, work.done, folder, console)
+
+
+def _ran(run: Run, work: Todo, folder: Path, console: Console) -> int:
+    """Run what there is to do; an exit code where it stopped before the end, else 0."""
     try:
         if work.n_cells:
             with view(console, work.n_cells) as shown:
-                Run(source, planned, work, settings).run(shown)
-    except KeyboardInterrupt:
-        console.print(f"Interrupted. What is done stays in {folder}; the same command goes on from there.")
-        return INTERRUPTED
-    return _conclude(planned, work.done, folder, console)
+                run.run(shown)
+    except (Interrupted, KeyboardInterrupt) as error:
+        said, code = (str(error), error.exit_code) if isinstance(error, Interrupted) else ("Interrupted.", INTERRUPTED)
+    except OSError as error:
+        said, code = f"The run stopped: {error.strerror or error}: {error.filename or folder}.", CELLS_FAILED
+    else:
+        return 0
+    console.print(
+        f"{said} What is done stays in {folder}; the same command goes on from there.", markup=False, highlight=False
+    )
+    return code
 
 
 def prepare(
@@ -77,7 +96,8 @@ def prepare(
     artifacts.sweep(cache)
     slots = slots or _slots(planned, work, device)
     threads = max(1, (os.cpu_count() or 1) // slots)
-    return Settings(folder, cache, device, slots, threads, shlex.join(["saetransfer", *sys.argv[1:]]))
+    command = credentials.scrub(shlex.join(["saetransfer", *sys.argv[1:]]))
+    return Settings(folder, cache, device, slots, threads, command)
 
 
 def _planned(source: suite.SuiteFile, only: str | None) -> plan.Plan:

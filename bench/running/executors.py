@@ -14,7 +14,9 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
@@ -23,7 +25,10 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from .job import Event, Job, JobDone
+from ...leaderboard.store import slug
+from ...registry import credentials
+from .job import Event, Job, JobDone, JobLost
+from .memory import OUT_OF_MEMORY, kernel_kills
 
 _PRELOADED = [
     "saetransfer.bench.quiet",
@@ -34,38 +39,27 @@ _PRELOADED = [
 
 
 @dataclass(frozen=True)
-class Crashed:
-    """The worker of a job is gone without having finished."""
-
-    exit_code: int
-    """Negative: the number of the signal that killed it."""
-
-    @property
-    def message(self) -> str:
-        """What happened, and the likely cause."""
-        if self.exit_code == -signal.SIGKILL:
-            return "The worker was killed (signal 9). Most often the system had no memory left for it."
-        if self.exit_code < 0:
-            return f"The worker died of {signal.Signals(-self.exit_code).name}."
-        return f"The worker ended with exit code {self.exit_code} without having finished."
-
-
-@dataclass(frozen=True)
 class _Running:
     job: Job
     process: BaseProcess
     connection: Any
     """The end of a pipe that the worker writes to."""
+    log: Path
+    start: float
+    """On the monotonic clock."""
+    kernel_kills: int
+    """How many processes the kernel had killed for lack of memory when the job began."""
 
 
 class LocalExecutor:
     """Runs jobs in processes on this machine."""
 
-    def __init__(self, slots: int, logs: Path) -> None:
-        """At most `slots` jobs at a time; log files go into the folder `logs`."""
+    def __init__(self, slots: int, logs: Path, timeout_seconds: float | None = None) -> None:
+        """At most `slots` jobs at a time, each for at most so long; log files go into the folder `logs`."""
         self._context = _context()
         self._slots = slots
         self._logs = logs
+        self._timeout_seconds = timeout_seconds
         self._running: list[_Running] = []
 
     @property
@@ -77,32 +71,43 @@ class LocalExecutor:
         """Start a job."""
         receiving, sending = self._context.Pipe(duplex=False)
         self._logs.mkdir(parents=True, exist_ok=True)
-        log = self._logs / f"{job.name.replace('/', '__')}.log"
-        process = self._context.Process(target=_work, args=(job, sending, str(log)), name=job.name)
+        log = self._logs / f"{'__'.join(map(slug, job.name.split('/')))}.log"
+        n_killed = kernel_kills()
+        process = self._context.Process(target=_work, args=(job, sending, log), name=job.name)
         process.start()
         sending.close()
-        self._running.append(_Running(job, process, receiving))
+        self._running.append(_Running(job, process, receiving, log, time.monotonic(), n_killed))
 
-    def poll(self, timeout_seconds: float) -> list[tuple[Job, Event | Crashed]]:
+    def poll(self, timeout_seconds: float) -> list[tuple[Job, Event]]:
         """What jobs have told since the last call; waits for something at most that long."""
-        told: list[tuple[Job, Event | Crashed]] = []
+        told: list[tuple[Job, Event]] = []
         ready = wait([running.connection for running in self._running], timeout_seconds)
-        for running in [running for running in self._running if running.connection in ready]:
-            event = _received(running)
-            told.append((running.job, event))
-            if isinstance(event, JobDone | Crashed):
-                running.process.join()
-                running.connection.close()
-                self._running.remove(running)
+        for running in list(self._running):
+            event = _received(running) if running.connection in ready else self._overdue(running)
+            if event is not None:
+                told.append((running.job, event))
+            if isinstance(event, JobDone | JobLost):
+                self._end(running)
         return told
 
-    def stop(self) -> None:
+    def close(self) -> None:
         """End all jobs at once."""
-        for running in self._running:
+        for running in list(self._running):
             running.process.kill()
-            running.process.join()
-            running.connection.close()
-        self._running.clear()
+            self._end(running)
+
+    def _overdue(self, running: _Running) -> JobLost | None:
+        limit = self._timeout_seconds
+        if limit is None or time.monotonic() - running.start < limit:
+            return None
+        running.process.kill()
+        return JobLost("Timeout", f"The state took more than {limit:g} s (--timeout) and was ended.")
+
+    def _end(self, running: _Running) -> None:
+        running.process.join()
+        running.connection.close()
+        _scrub(running.log)
+        self._running.remove(running)
 
 
 def warm_up() -> None:
@@ -111,12 +116,40 @@ def warm_up() -> None:
         forkserver.ensure_running()
 
 
-def _received(running: _Running) -> Event | Crashed:
+def _received(running: _Running) -> Event:
     try:
         return running.connection.recv()
     except (EOFError, ConnectionError):
         running.process.join()
-        return Crashed(running.process.exitcode or 0)
+        return crash(running.process.exitcode or 0, kernel_kills() > running.kernel_kills)
+
+
+def crash(exit_code: int, for_memory: bool) -> JobLost:
+    """What became of a worker that is gone without having finished.
+
+    Args:
+        exit_code: negative where it is the number of the signal that killed it.
+        for_memory: whether the kernel has killed some process for lack of memory meanwhile.
+    """
+    if exit_code == -signal.SIGKILL and for_memory:
+        return JobLost(OUT_OF_MEMORY, "The kernel killed the worker: the system had no memory left. Try fewer --jobs.")
+    if exit_code == -signal.SIGKILL:
+        said = "The worker was killed (signal 9). Most often the system had no memory left for it."
+    elif exit_code == -getattr(signal, "SIGBUS", 0):
+        said = "The worker died of SIGBUS: most often a disk was full, or a file that it read was cut short meanwhile."
+    elif exit_code < 0:
+        said = f"The worker died of {signal.Signals(-exit_code).name}."
+    else:
+        said = f"The worker ended with exit code {exit_code} without having finished."
+    return JobLost("WorkerCrashed", said)
+
+
+def _scrub(log: Path) -> None:
+    """Take credentials out of what a worker has printed."""
+    with suppress(OSError):
+        said = log.read_text(encoding="utf-8", errors="replace")
+        if credentials.are_in(said):
+            log.write_text(credentials.scrub(said), encoding="utf-8")
 
 
 def _context() -> ForkServerContext | SpawnContext:
@@ -130,10 +163,11 @@ def _context() -> ForkServerContext | SpawnContext:
     return context
 
 
-def _work(job: Job, connection: Connection[Any, Any], log: str) -> None:
+def _work(job: Job, connection: Connection[Any, Any], log: Path) -> None:
     """The worker's whole life."""
     _end_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the driver ends its workers itself
+    for number in (signal.SIGINT, signal.SIGTERM):  # they reach the whole group; the driver ends its workers itself
+        signal.signal(number, signal.SIG_IGN)
     _print_to(log)
     _quieten()
     import threadpoolctl
@@ -144,9 +178,9 @@ def _work(job: Job, connection: Connection[Any, Any], log: str) -> None:
     torch.set_num_threads(job.threads)
     threadpoolctl.threadpool_limits(limits=job.threads)  # NumPy's own pool, whose threads wait by spinning
     tempfile.tempdir = str(artifacts.workspace(job.cache))
-    state.run(job, connection.send)
+    end = state.run(job, connection.send)
     shutil.rmtree(tempfile.tempdir, ignore_errors=True)
-    connection.send(JobDone())
+    connection.send(end)
     connection.close()
 
 
@@ -164,7 +198,7 @@ def _end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _print_to(log: str) -> None:
+def _print_to(log: Path) -> None:
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     sys.stdout.flush()
     sys.stderr.flush()

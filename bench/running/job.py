@@ -38,6 +38,8 @@ class Job:
     """States that may run at a time on the machine, this one included."""
     command: str = ""
     """The command line, for the record."""
+    cell_ids: Mapping[str, str] = field(default_factory=dict)
+    """Of each wanted SAE, the id of its cell as planned: a worker that comes to another one reads changed files."""
 
     @property
     def name(self) -> str:
@@ -73,4 +75,13 @@ class JobDone:
     """Nothing more will come."""
 
 
-Event = PhaseStarted | Progress | CellDone | JobDone
+@dataclass(frozen=True)
+class JobLost:
+    """The job ended without a record for each of its cells: those that have none get this failure."""
+
+    type: str
+    message: str
+    traceback: str | None = None
+
+
+Event = PhaseStarted | Progress | CellDone | JobDone | JobLost

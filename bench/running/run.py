@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,8 +18,9 @@ from ..planning.plan import CellPlan, Plan, StatePlan
 from ..planning.suite import SuiteFile
 from . import environment
 from .artifacts import Artifacts
-from .executors import Crashed, LocalExecutor
-from .job import CellDone, Job, JobDone, PhaseStarted, Progress
+from .executors import LocalExecutor
+from .interruption import requests
+from .job import CellDone, Job, JobDone, JobLost, PhaseStarted, Progress
 from .supply import Supply
 
 Rerun = Literal["missing", "failed", "all"]
@@ -39,6 +41,8 @@ class Settings:
     slots: int
     threads: int
     command: str
+    timeout_seconds: float | None = None
+    """After which a state is ended."""
 
 
 @dataclass(frozen=True)
@@ -150,23 +154,27 @@ class Run:
         """Cells of this run without figures."""
 
     def run(self, view: View) -> None:
-        """Run all jobs; a state starts when the dense state of its model is done."""
+        """Run all jobs; a state starts when the dense state of its model is done.
+
+        Raises:
+            Interrupted: somebody asked to stop; what was known by then is written.
+            OSError: a record cannot be written.
+        """
         settings = self._settings
-        executor = LocalExecutor(settings.slots, settings.out / "logs")
+        executor = LocalExecutor(settings.slots, settings.out / "logs", settings.timeout_seconds)
         names = set(self._work.cells) | set(self._work.prepare)
         pending = [state for state in self._plan.states if state.name in names]
         unfinished = {state.name for state in pending}
-        try:
+        with requests() as asked, contextlib.closing(executor):
             while unfinished:
                 while state := self._ready(pending, unfinished, executor):
                     view.job(state.name, "start", 0.0)
                     executor.submit(self._job(state))
                 for job, event in executor.poll(_POLL_SECONDS):
                     self._handle(job, event, view)
-                    if isinstance(event, JobDone | Crashed):
+                    if isinstance(event, JobDone | JobLost):
                         unfinished.discard(job.name)
-        finally:
-            executor.stop()
+                asked.raise_if_any()
 
     def _ready(self, pending: list[StatePlan], unfinished: set[str], executor: LocalExecutor) -> StatePlan | None:
         """A state that can start now, taken off `pending`; None where there is none, or no room for it."""
@@ -194,6 +202,7 @@ class Run:
             threads=settings.threads,
             jobs=settings.slots,
             command=settings.command,
+            cell_ids={cell.labels.sae: cell.cell_id for cell in cells},
         )
 
     def _handle(self, job: Job, event: object, view: View) -> None:
@@ -207,9 +216,9 @@ class Run:
                 store.write_table(event.record, event.table, self._settings.out)
             self._write(job.name, event.record, view)
         else:
-            if isinstance(event, Crashed):
+            if isinstance(event, JobLost):
                 for cell in list(self._open.get(job.name, {}).values()):
-                    self._write(job.name, self._crashed(job, cell, event), view)
+                    self._write(job.name, self._lost(job, cell, event), view)
             view.job_ended(job.name)
 
     def _write(self, job_name: str, record: Record, view: View) -> None:
@@ -218,7 +227,7 @@ class Run:
         self.n_failed += record.status != "ok"
         view.cell(record)
 
-    def _crashed(self, job: Job, cell: CellPlan, event: Crashed) -> Record:
+    def _lost(self, job: Job, cell: CellPlan, event: JobLost) -> Record:
         phase = self._phases.get(job.name, "start")
         return Record(
             cell_id=cell.cell_id,
@@ -227,5 +236,5 @@ class Run:
             labels=cell.labels,
             spec=cell.spec,  # type: ignore[arg-type]  # pydantic makes the Spec
             environment=environment.describe(job.device) | {"seed": self._plan.suite.seed, "command": job.command},
-            error=Failure(phase=phase, type="WorkerCrashed", message=event.message),
+            error=Failure(phase=phase, type=event.type, message=event.message, traceback=event.traceback),
         )

@@ -18,7 +18,7 @@ import torch
 from transformers import PreTrainedModel
 
 from ...leaderboard.record import Failure, Record
-from ...registry import models, sites
+from ...registry import credentials, models, sites
 from ...registry.compressors.method import compress, noted_warnings
 from ...registry.compressors.outcome import NotCompressed
 from ...registry.compressors.snapshot import DenseSnapshot
@@ -35,17 +35,57 @@ from ..measuring.reading import read
 from ..planning.plan import CellPlan, Plan, StatePlan, make
 from . import environment
 from .artifacts import Artifacts, workspace
-from .job import CellDone, Event, Job, PhaseStarted, Progress
+from .job import CellDone, Event, Job, JobDone, JobLost, PhaseStarted, Progress
+from .memory import OUT_OF_MEMORY, ran_out
 from .profiling import Stopwatch
 from .supply import Supply
 
 
-def run(job: Job, emit: Callable[[Event], None]) -> None:
-    """Measure a state; every wanted cell ends in a record, whatever happens."""
+def run(job: Job, emit: Callable[[Event], None]) -> JobDone | JobLost:
+    """Measure a state; every wanted cell ends in a record, whatever happens.
+
+    Returns:
+        How the job ended: lost where the suite's files are not what they were when the run was planned.
+    """
     torch.manual_seed(job.source.suite.seed)
-    plan = make(job.source)
-    state = next(state for state in plan.states if state.name == job.name)
+    try:
+        plan = make(job.source)
+        state = next(state for state in plan.states if state.name == job.name)
+        _refuse_others(state, job.cell_ids)
+    except Exception as error:  # as below: a file that vanished since the run was planned is a result too
+        failure = _failure(error, "start", job.device)
+        return JobLost(failure.type, failure.message, failure.traceback)
     _StateRun(job, plan, state, emit).run()
+    return JobDone()
+
+
+class InputsChanged(Exception):
+    """A model, text, SAE or user's file is not what it was when the run was planned."""
+
+
+def _refuse_others(state: StatePlan, planned: Mapping[str, str]) -> None:
+    """Refuse cells that are not those that the run was planned with, by their ids."""
+    changed = [cell.labels.sae for cell in state.cells if planned.get(cell.labels.sae, cell.cell_id) != cell.cell_id]
+    if changed:
+        raise InputsChanged(
+            f"What the cells of {', '.join(changed)} are made from has changed since the run began: a file of the "
+            "model, the texts, the SAEs or a compressor was written meanwhile. Run the same command again."
+        )
+
+
+def _failure(error: Exception, phase: str, device: str) -> Failure:
+    """What a record says of an exception; no credential stands in it."""
+    message = str(error) or type(error).__name__
+    lacked_memory = ran_out(error)
+    if lacked_memory:
+        message = f"There was no memory left on {device}: {message}"
+    said = None if isinstance(error, Impossible) else traceback.format_exc()
+    return Failure(
+        phase=phase,
+        type=OUT_OF_MEMORY if lacked_memory else type(error).__name__,
+        message=credentials.scrub(message),
+        traceback=None if said is None else credentials.scrub(said),
+    )
 
 
 @dataclass
@@ -207,12 +247,7 @@ class _StateRun:
             yield
         except Exception as error:  # the one place: whatever a method, a library or a file does wrong is a result
             status: Literal["failed", "skipped"] = "skipped" if isinstance(error, Impossible) else "failed"
-            failure = Failure(
-                phase=self._watch.current,
-                type=type(error).__name__,
-                message=str(error) or type(error).__name__,
-                traceback=None if status == "skipped" else traceback.format_exc(),
-            )
+            failure = _failure(error, self._watch.current, self._job.device)
             for cell in cells:
                 if cell.labels.sae not in self._outcome.done:
                     self._finish(cell, status, error=failure)

@@ -170,6 +170,7 @@ def halve(model, calibration, *, ratio: float = 0.5):
 def nothing(model, calibration): return model
 def forgets(model, calibration): model.model.layers[0].mlp.up_proj.weight.data.mul_(0.5)
 def breaks(model, calibration): raise KeyError("no such layer")
+def starves(model, calibration): torch.empty(2**60, dtype=torch.uint8)
 def blinds(model, calibration):
     model.model.layers[0].mlp.up_proj.weight.data.fill_(float("nan")); return model
 '''
@@ -180,7 +181,7 @@ def users(tmp_path_factory: pytest.TempPathFactory) -> Runner:
     """A user's functions, good and bad."""
     folder = make_world(tmp_path_factory.mktemp("users"))
     (folder / "mine.py").write_text(USERS, encoding="utf-8")
-    names = ("halve", "nothing", "forgets", "breaks", "blinds")
+    names = ("halve", "nothing", "forgets", "breaks", "starves", "blinds")
     return Runner(folder, compressors=["dense", *({"name": name, "method": f"mine.py:{name}"} for name in names)])
 
 
@@ -195,6 +196,7 @@ def test_a_users_function_is_a_compressor_like_any_other(users: Runner) -> None:
         ("nothing", "verify", "none of the 21 target matrices differs"),
         ("forgets", "compress", "returned nothing (None)"),
         ("breaks", "compress", "no such layer"),
+        ("starves", "compress", "There was no memory left on cpu"),
         ("blinds", "verify", "NaN"),
     ],
 )

@@ -18,6 +18,7 @@ from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 from transformers import PreTrainedModel
 
+from ... import credentials
 from ...calibration import Calibration
 from ...errors import RegistryError
 from ...files import content_hash
@@ -26,7 +27,7 @@ from ..linear import linear_layers
 from ..method import Method, Outside, Params
 from ..outcome import NotCompressed
 from .loading import Dense, load
-from .process import CommandFailed, run, secrets
+from .process import CommandFailed, run
 from .source import on_disk
 
 _NEEDED = ("model", "out")
@@ -144,11 +145,11 @@ def _check(arguments: list[str]) -> None:
                 + ("which model to read." if name == "model" else "where to leave the result.")
                 + f" Known: {known}."
             )
-    if any(value in argument for value in secrets() for argument in arguments):
+    if any(credentials.are_in(argument) for argument in arguments):
         raise RegistryError(
-            "An argument of method 'command' holds the value of an environment variable that is called like a "
-            "credential, and arguments stand in every record. Let the program read it from the environment, which it "
-            "inherits."
+            "An argument of method 'command' holds a token, or the value of an environment variable that is called "
+            "like a credential, and arguments stand in every record. Let the program read it from the environment, "
+            "which it inherits."
         )
 
 

@@ -14,14 +14,14 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from ...credentials import scrub
+
 _TAIL_LINES = 15
 _TAIL_CHARACTERS = 4000
 """Of the program's output, what a message quotes."""
 _LOOK_SECONDS = 0.2
 """How often to see whether a program is gone whose children keep its output open."""
 _CHUNK_BYTES = 1 << 16
-_SECRET_NAMES = ("TOKEN", "SECRET", "PASSWORD", "KEY", "CREDENTIAL")
-_SHORTEST_SECRET = 8
 _GUARD = Path(__file__).with_name("guard.py")
 
 
@@ -64,16 +64,6 @@ def run(command: Sequence[str], folder: Path, timeout_seconds: float) -> str:
     return output.quoted()
 
 
-def secrets() -> list[str]:
-    """Values of environment variables that are called like credentials, longest first."""
-    found = {
-        value
-        for name, value in os.environ.items()
-        if len(value) >= _SHORTEST_SECRET and any(part in name.upper() for part in _SECRET_NAMES)
-    }
-    return sorted(found, key=len, reverse=True)
-
-
 class _Output:
     """What a program says: passed on as it comes, and its end kept."""
 
@@ -99,11 +89,8 @@ class _Output:
         return self.is_open
 
     def quoted(self) -> str:
-        """The last lines, without the values of credentials."""
-        said = self._tail
-        for value in secrets():
-            said = said.replace(value, "***")
-        lines = [line.rstrip() for line in said.splitlines() if line.strip()][-_TAIL_LINES:]
+        """The last lines, without credentials."""
+        lines = [line.rstrip() for line in scrub(self._tail).splitlines() if line.strip()][-_TAIL_LINES:]
         return "Its last lines:\n" + "\n".join(lines) if lines else "It said nothing."
 
     def close(self) -> None:

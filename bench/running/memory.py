@@ -1,0 +1,32 @@
+"""When memory runs out: how that shows in an exception, and in a process that the kernel has killed."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+
+OUT_OF_MEMORY = "OutOfMemory"
+"""Type of the failure in records, whichever library ran out."""
+
+_SAID_BY_ALLOCATORS = ("can't allocate memory", "not enough memory", "std::bad_alloc", "cannot allocate memory")
+
+
+def ran_out(error: BaseException) -> bool:
+    """Whether an exception, or one that it was raised from, says that there was no memory left."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    # The allocators of the CPU and of bitsandbytes raise what cannot be told from other errors but by its text.
+    if isinstance(error, RuntimeError | OSError) and any(part in str(error).lower() for part in _SAID_BY_ALLOCATORS):
+        return True
+    return error.__cause__ is not None and ran_out(error.__cause__)
+
+
+def kernel_kills() -> int:
+    """How many processes the kernel has killed for lack of memory since the system began; 0 where it does not tell."""
+    with suppress(OSError, ValueError):
+        for line in Path("/proc/vmstat").read_text(encoding="ascii").splitlines():
+            if line.startswith("oom_kill "):
+                return int(line.split()[1])
+    return 0
