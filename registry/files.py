@@ -1,14 +1,21 @@
-"""Fingerprints of files: what a file holds, whatever it is called and wherever it lies."""
+"""Fingerprints of files: what a file holds, whatever it is called and wherever it lies.
+
+A folder can be sealed: a list of its files with their fingerprints tells later whether all of them are there and whole.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
 LENGTH = 32
 """Hexadecimal digits of a fingerprint."""
+
+SEAL = "files.json"
+"""The list of a sealed folder."""
 
 
 def content_hash(path: Path) -> str:
@@ -23,6 +30,22 @@ def fingerprint(paths: Iterable[Path]) -> str:
     for path in paths:
         total.update(f"{path.name}\n{content_hash(path)}\n".encode())
     return total.hexdigest()[:LENGTH]
+
+
+def seal(folder: Path) -> None:
+    """Write down in a folder what each of its files holds."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    hashes = {path.relative_to(folder).as_posix(): content_hash(path) for path in files}
+    (folder / SEAL).write_text(json.dumps(hashes), encoding="utf-8")
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether a folder was sealed, and each of its files holds what it held then."""
+    try:
+        hashes = json.loads((folder / SEAL).read_text(encoding="utf-8"))
+        return isinstance(hashes, dict) and all(content_hash(folder / name) == found for name, found in hashes.items())
+    except (OSError, ValueError):  # not there, cut short, or somebody removes it meanwhile
+        return False
 
 
 @cache

@@ -52,10 +52,12 @@ class DenseReference:
 
     def keep(self, folder: Path) -> None:
         """Hand over the arrays that the dense state's reading has left in `folder`."""
-        for name in self._widths():
-            if self._artifacts.find(self._array_key(name)) is None:
-                with self._artifacts.create(self._array_key(name)) as place:
-                    (folder / f"{name}.bin").rename(place / f"{name}.bin")
+        keys = {name: self._array_key(name) for name in self._widths()}
+        with self._artifacts.making(keys.values()):
+            for name, key in keys.items():
+                if self._artifacts.find(key) is None:
+                    with self._artifacts.create(key) as place:
+                        (folder / f"{name}.bin").rename(place / f"{name}.bin")
 
     def reading(self, text: Windows) -> Reading:
         """The arrays of the dense model.
@@ -71,9 +73,12 @@ class DenseReference:
         return Reading(text, arrays)
 
     def keep_fit(self, task: LabelledTask, entry: SaeEntry, examples: Mapping[str, Examples]) -> None:
-        """Fit a task on the dense state, with a frozen SAE, and keep that."""
-        with self._artifacts.create(self._fit_key(task, entry)) as place:
-            np.savez(place / _FITTED, allow_pickle=False, **task.fit(examples))
+        """Fit a task on the dense state, with a frozen SAE, and keep that, unless somebody else just did."""
+        key = self._fit_key(task, entry)
+        with self._artifacts.making([key]):
+            if self._artifacts.find(key) is None:
+                with self._artifacts.create(key) as place:
+                    np.savez(place / _FITTED, allow_pickle=False, **task.fit(examples))
 
     def kept_fit(self, task: LabelledTask, entry: SaeEntry) -> Fitted:
         """What a task has fitted on the dense state.

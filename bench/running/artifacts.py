@@ -1,7 +1,8 @@
 """The content-addressed cache: things that cost time and follow from their key alone.
 
-An artifact is a folder whose name is the hash of everything that made it. It is written elsewhere and renamed, so it is
-either there whole or not at all; of two processes that make the same one, the first wins and the second's is dropped.
+An artifact is a folder whose name is the hash of everything that made it. It is written elsewhere, sealed with hashes
+of its files and renamed, so it is either there whole or not at all; one that was damaged since then counts as not
+there. Of several processes that want the same one, one makes it and the others wait.
 """
 
 from __future__ import annotations
@@ -10,19 +11,22 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import psutil
+from filelock import FileLock
 
 from ...leaderboard.record import canonical_json
+from ...registry.files import is_whole, seal
 
 KEY_FILE = "key.json"
-"""What made an artifact, in the artifact's folder; it is written last."""
+"""What made an artifact, in the artifact's folder."""
 UNFINISHED = "unfinished"
 CHECKPOINTS = "checkpoints"
+LOCKS = "locks"
 
 
 def default_folder() -> Path:
@@ -75,9 +79,21 @@ class Artifacts:
         return self._root / CHECKPOINTS
 
     def find(self, key: Mapping[str, Any]) -> Path | None:
-        """The folder of the artifact with that key, if it is there."""
+        """The folder of the artifact with that key, if it is there and whole."""
         folder = self.folder(key)
-        return folder if (folder / KEY_FILE).is_file() else None
+        return folder if is_whole(folder) and _key_in(folder) == canonical_json(key) else None
+
+    @contextmanager
+    def making(self, keys: Iterable[Mapping[str, Any]]) -> Iterator[None]:
+        """While this process makes some artifacts: others that want one of them wait at this door, and then find it."""
+        locks = self._root / LOCKS
+        locks.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as held:
+            for name in sorted(
+                {self.folder(key).name for key in keys}
+            ):  # in one order, so that no two wait for each other
+                held.enter_context(FileLock(locks / name))
+            yield
 
     @contextmanager
     def create(self, key: Mapping[str, Any]) -> Iterator[Path]:
@@ -88,10 +104,15 @@ class Artifacts:
         try:
             yield folder
             (folder / KEY_FILE).write_text(canonical_json(key), encoding="utf-8")
+            seal(folder)
+            if final.exists() and self.find(key) is None:
+                damaged = Path(tempfile.mkdtemp(dir=workspace(self._root)))
+                final.rename(damaged / final.name)
+                shutil.rmtree(damaged)
             try:
                 folder.rename(final)
             except OSError:
-                if not (final / KEY_FILE).is_file():
+                if self.find(key) is None:
                     raise
         finally:
             shutil.rmtree(folder, ignore_errors=True)
@@ -100,3 +121,7 @@ class Artifacts:
         """Where the artifact with that key belongs."""
         digest = hashlib.sha256(canonical_json(key).encode()).hexdigest()[:32]
         return self._root / str(key["kind"]) / digest
+
+
+def _key_in(folder: Path) -> str:
+    return (folder / KEY_FILE).read_text(encoding="utf-8", errors="replace")

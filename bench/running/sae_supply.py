@@ -112,7 +112,12 @@ class SaeSupply:
                 metadata = build.describe(entry, model.config, self.state.model.name)
                 offset = self.offsets.get(entry.name)
                 orders[entry.name] = Order(entry, None if base is None else base.sae, metadata, offset)
-        return found | (self._made(orders, reads, model, progress) if orders else {})
+        if reads is None:
+            return found | (self._made(orders, reads, model, progress) if orders else {})
+        with self.artifacts.making(self.key(order.entry) for order in orders.values()):
+            there = [name for name, order in orders.items() if self.artifacts.find(self.key(order.entry)) is not None]
+            found |= {name: self.kept(orders.pop(name).entry, str(model.device)) for name in there}
+            return found | (self._made(orders, reads, model, progress) if orders else {})
 
     def _made(
         self,

@@ -2,7 +2,7 @@
 
 A checkpoint is a folder `at-TOKENS`: for every cohort its mixer (the activations in the buffer, the state of the
 generator) and for every training SAELens' own state of the trainer and the weights. It is written beside its place and
-then renamed; only the newest stays.
+then renamed; only the newest stays. One that is damaged is dropped, and the training begins anew.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RegistryError
+from ..files import is_whole, seal
 from .trainer import Cohort
 
 _ORDERED = "ordered.json"
@@ -42,6 +43,9 @@ class Checkpoints:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         found = self._newest()
+        if found is not None and not is_whole(found):
+            shutil.rmtree(found)
+            found = None
         if found is None:
             return 0
         if json.loads((found / _ORDERED).read_text(encoding="utf-8")) != ordered:
@@ -63,6 +67,7 @@ class Checkpoints:
         (writing / _ORDERED).write_text(json.dumps(ordered), encoding="utf-8")
         for index, cohort in enumerate(cohorts):
             cohort.save(writing / str(index))
+        seal(writing)
         writing.rename(self.folder / f"at-{tokens}")
         if old is not None:
             shutil.rmtree(old)

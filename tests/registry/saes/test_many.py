@@ -103,6 +103,23 @@ def test_a_killed_training_goes_on_to_the_same_result(end: int, tmp_path: Path) 
         assert_same(one, other)
 
 
+def test_a_damaged_checkpoint_is_dropped_and_the_training_begins_anew(tmp_path: Path) -> None:
+    with pytest.raises(Killed):
+        make_many(orders(), lambda start: stream(start, 500, 500), checkpoints=Checkpoints(tmp_path, 0.0))
+    tensors = next(tmp_path.glob("at-500/*/*.safetensors"))
+    tensors.write_bytes(tensors.read_bytes()[:-1])
+    opened_at: list[int] = []
+
+    def opened(start: int) -> Any:
+        opened_at.append(start)
+        return stream(start)
+
+    made = saes(make_many(orders(), opened, checkpoints=Checkpoints(tmp_path)))
+    assert opened_at == [0]
+    for one, other in zip(saes(make_many(orders(), stream)), made, strict=True):
+        assert_same(one, other)
+
+
 def test_a_checkpoint_is_written_in_one_go_and_only_when_it_is_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
