@@ -20,8 +20,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from . import microworld
+from . import hub, microworld
 from .errors import RegistryError, unknown
+from .facts import Facts, check_facts, facts_of
 from .families import family_of
 from .files import fingerprint
 from .mistakes import explain
@@ -45,6 +46,8 @@ class ModelDefinition(BaseModel):
     revision: str = "main"
     dtype: Dtype = "float32"
     trust_remote_code: bool = False
+    facts: Facts | None = None
+    """What its `config.json` on the hub says, to plan with where the hub cannot be reached."""
     summary: str = ""
     license: str = ""
 
@@ -156,11 +159,14 @@ def check_weights(whose: str, folder: Path, weights: Sequence[Path]) -> None:
 
 
 def _from_hub(definition: ModelDefinition) -> Model:
-    hub = str(definition.hub)
-    config = _config(definition, hub)
-    commit = getattr(config, "_commit_hash", None) or definition.revision
-    identity = {"hub": hub, "revision": commit, "dtype": definition.dtype}
-    return Model(definition.name, hub, commit, definition.dtype, definition.trust_remote_code, config, identity, None)
+    """A model of the hub, whose files are not looked at: its id and its commit stand for its weights."""
+    place = str(definition.hub)
+    with hub.asking():
+        config = _config(definition, place)
+    pinned = definition.revision if hub.is_commit(definition.revision) else None
+    commit = pinned or getattr(config, "_commit_hash", None) or definition.revision
+    identity = {"hub": place, "revision": commit, "dtype": definition.dtype}
+    return Model(definition.name, place, commit, definition.dtype, definition.trust_remote_code, config, identity, None)
 
 
 def _config(definition: ModelDefinition, location: str) -> PretrainedConfig:
@@ -168,10 +174,14 @@ def _config(definition: ModelDefinition, location: str) -> PretrainedConfig:
     try:
         config = AutoConfig.from_pretrained(location, revision=revision, trust_remote_code=definition.trust_remote_code)
     except (OSError, ValueError, KeyError, TypeError) as error:
+        if definition.facts is not None and hub.is_away(error):
+            return definition.facts.config()
         raise RegistryError(
             f"Model '{definition.name}': no configuration from {location}: {first_line(error)}"
         ) from error
     family_of(config)
+    if definition.facts is not None:
+        check_facts(definition.name, definition.facts, facts_of(config))
     return config
 
 
@@ -193,7 +203,8 @@ def load(model: Model, device: str = "cpu") -> PreTrainedModel:
     """The model with its weights, in evaluation mode, without gradients.
 
     Raises:
-        RegistryError: weights that are missing, unreadable or of another shape than the configuration says.
+        RegistryError: weights that are missing, unreadable or of another shape than the configuration says, or another
+            configuration than the one that it was planned with.
     """
     import torch
     from transformers import AutoModelForCausalLM
@@ -209,6 +220,7 @@ def load(model: Model, device: str = "cpu") -> PreTrainedModel:
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise RegistryError(f"Model '{model.name}' does not load from {model.location}: {first_line(error)}") from error
+    check_facts(model.name, facts_of(model.config), facts_of(loaded.config))
     absent = sorted({*report["missing_keys"], *(str(key) for key in report["mismatched_keys"])})
     if absent:
         raise RegistryError(

@@ -27,6 +27,7 @@ from ..running import artifacts, executors
 from ..running.interruption import Interrupted
 from ..running.lock import only_run_in
 from ..running.run import Rerun, Run, Settings, Todo, record_of, todo
+from .names import shared
 from .progress import view
 
 _MODELS_HELD = 3
@@ -163,14 +164,14 @@ def _show_plan(planned: plan.Plan, work: Todo, folder: Path, console: Console) -
     table = Table("state", "cells", "to do", "calibration", "SAEs to train (tokens)", box=None, pad_edge=False)
     for state in planned.states:
         open_cells = work.cells.get(state.name, [])
-        trained = {
-            ancestor.name: getattr(ancestor.params, "tokens", None)
+        trained = [
+            (ancestor.name, getattr(ancestor.params, "tokens", 0))
             for cell in open_cells
             for ancestor in lineage.ancestors(cell.sae)
             if ancestor.reads == "training" and (ancestor.depends_on_state or state.is_dense)
-        }
+        ]
         calibration = f"{data.calibration.sequences} sequences" if state.compressor.needs_calibration else "-"
-        training = ", ".join(f"{name} ({tokens:,})" for name, tokens in trained.items()) or "-"
+        training = ", ".join(f"{names} ({tokens:,})" for names, tokens in shared(trained)) or "-"
         table.add_row(state.name, str(len(state.cells)), str(len(open_cells)), calibration, training)
     console.print(f"Suite {planned.suite.name}: {len(planned.states)} states, {len(planned.cells)} cells", style="bold")
     console.print(table)
@@ -182,9 +183,7 @@ def _show_plan(planned: plan.Plan, work: Todo, folder: Path, console: Console) -
         highlight=False,
     )
     read_otherwise = (
-        f"SAE {cell.labels.sae}: {note}."
-        for cell in planned.cells
-        for note in notes(cell.sae, data.context, cell.prepend_bos)
+        (cell.labels.sae, note) for cell in planned.cells for note in notes(cell.sae, data.context, cell.prepend_bos)
     )
-    for sentence in dict.fromkeys(read_otherwise):
-        console.print(sentence, highlight=False)
+    for names, note in shared(read_otherwise):
+        console.print(f"SAE {names}: {note}.", highlight=False)

@@ -29,6 +29,7 @@ from ...tasks.absorption import WORDS
 from ...tasks.examples import ExampleSet
 from ...tasks.shelf import KINDS
 from ...tasks.task import LabelledTask, Task
+from .layers import expanded
 from .suite import Definition, Place, Suite, SuiteFile
 
 DENSE = "dense"
@@ -346,10 +347,17 @@ class _Planner:
             if only_for is not None and only_for != model.name:
                 self._check_model_name(("saes", index, "model"), only_for)
                 continue
-            entry = self._located(("saes", index), resolve_sae, own, named=named, config=model.config)
-            self._check_name(("saes", index), entry.name, named)
-            named[entry.name] = entry
+            for one in self._expanded(("saes", index), own):
+                entry = self._located(("saes", index), resolve_sae, one, named=named, config=model.config)
+                self._check_name(("saes", index), entry.name, named)
+                named[entry.name] = entry
         return list(named.values())
+
+    def _expanded(self, place: Place, definition: Definition) -> list[Definition]:
+        try:
+            return expanded(definition)
+        except RegistryError as error:
+            raise self._source.mistake(place, str(error)) from error
 
     def _check_model_name(self, place: Place, name: str) -> None:
         known = [d if isinstance(d, str) else str(d.get("name")) for d in self._suite.models]

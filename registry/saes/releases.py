@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from .. import hub
 from ..errors import Impossible, RegistryError, unknown
 from .config import SaeConfig, parse_config
 from .folder import quiet, ready
 from .processing import PROCESSED, Processing
+from .stated import check_stated, stated
 
 if TYPE_CHECKING:
     from sae_lens import SAE
@@ -39,15 +42,15 @@ def processing_of(release: str, config: SaeConfig) -> Processing:
 def release_config(release: str, sae_id: str, factor: float | None) -> SaeConfig:
     """What SAELens says of one of its releases: its directory, and the SAE's cfg.json from the hub or its cache.
 
+    Where there is neither, what is stated of the release stands in for cfg.json; where there is, both must agree.
+
     Args:
         factor: the scaling of its inputs in training, where the user knows it.
 
     Raises:
         RegistryError: no such release, none that can be spliced (before anything is downloaded, where the directory
-            says it), or no network.
+            says it), neither network nor anything stated, or something else stated.
     """
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-    from sae_lens.loading.pretrained_sae_loaders import load_sae_config_from_huggingface
     from sae_lens.loading.pretrained_saes_directory import get_norm_scaling_factor, get_pretrained_saes_directory
 
     directory = get_pretrained_saes_directory()
@@ -58,19 +61,45 @@ def release_config(release: str, sae_id: str, factor: float | None) -> SaeConfig
         raise _shortened(f"SAE of release '{release}'", sae_id, found.saes_map)
     origin = f"SAE '{sae_id}' of release '{release}'"
     _refuse_unspliced(origin, found.conversion_func, found.saes_map[sae_id])
-    try:
-        raw = load_sae_config_from_huggingface(release, sae_id)
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise RegistryError(
-            f"The description of SAE '{sae_id}' of release '{release}' cannot be downloaded: {str(error).rstrip('.')}. "
-            "With network it is fetched once; without, save the SAE into a folder elsewhere and name it by `path`."
-        ) from error
     listed = get_norm_scaling_factor(release, sae_id)
     if factor is not None and listed is not None:
         raise RegistryError(
             f"{origin} has its scaling factor in SAELens' list ({listed}): leave `norm_scaling_factor` out."
         )
-    return parse_config({"model_name": found.model, **raw}, origin, factor is not None or listed is not None)
+
+    def parsed(raw: Mapping[str, Any]) -> SaeConfig:
+        return parse_config({"model_name": found.model, **raw}, origin, factor is not None or listed is not None)
+
+    told = stated(release, sae_id)
+    expected = None if told is None else parsed({**told, **(found.config_overrides or {})})
+    try:
+        config = parsed(_described(origin, release, sae_id))
+    except RegistryError as error:
+        if expected is None or not hub.is_away(error):
+            raise
+        return expected
+    if expected is not None:
+        check_stated(origin, expected, config)
+    return config
+
+
+def _described(origin: str, release: str, sae_id: str) -> dict[str, Any]:
+    """The SAE's cfg.json as SAELens reads it.
+
+    Raises:
+        RegistryError: it cannot be downloaded.
+    """
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    from sae_lens.loading.pretrained_sae_loaders import load_sae_config_from_huggingface
+
+    try:
+        with hub.asking():
+            return load_sae_config_from_huggingface(release, sae_id)
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise RegistryError(
+            f"The description of {origin} cannot be downloaded: {str(error).rstrip('.')}. "
+            "With network it is fetched once; without, save the SAE into a folder elsewhere and name it by `path`."
+        ) from error
 
 
 def load_release(name: str, release: str, sae_id: str, device: str) -> SAE[Any]:

@@ -9,9 +9,11 @@ import pytest
 
 from saetransfer.bench.errors import UsageError
 from saetransfer.bench.planning import plan, suite, yaml_file
+from saetransfer.registry import hub
 from tests.bench.world import write_suite
 
 SAE = {"name": "frozen", "source": "pretrained", "path": "sae"}
+TEMPLATE = {"name": "resid-{layer}", "source": "pretrained", "path": "sae", "site": "blocks.{layer}.hook_resid_post"}
 
 
 def refusal(world: Path, **changes: Any) -> str:
@@ -50,6 +52,16 @@ def refusal(world: Path, **changes: Any) -> str:
         ({"saes": [SAE, {"name": "r", "source": "random", "like": "frozn"}]}, "(saes[1])", "Did you mean 'frozen'?"),
         ({"saes": [{"name": "s", "source": "pretrained", "path": "saes"}]}, "(saes[0])", "saes"),
         ({"saes": [{**SAE, "site": "blocks.9.hook_resid_post"}]}, "(saes[0])", "layer 9"),
+        ({"saes": [{**SAE, "layers": "0-1"}]}, "(saes[0])", "put {layer} into it"),
+        ({"saes": [{**SAE, "name": "s-{layer}", "layers": "2-1"}]}, "(saes[0])", "got '2-1'"),
+        ({"saes": [{**SAE, "name": "s-{layer}", "layers": [0, "0-1"]}]}, "(saes[0])", "name each layer once"),
+        ({"saes": [{**SAE, "name": "s-{layer}", "layers": True}]}, "(saes[0])", "numbers and ranges"),
+        ({"saes": [{**SAE, "site": "blocks.{layer}.hook_mlp_out"}]}, "(saes[0])", "give `layers`, for example 0-11"),
+        (
+            {"saes": [SAE, {**TEMPLATE, "layers": "0-3"}]},
+            "(saes[1])",
+            "SAE 'resid-3': Site 'blocks.3.hook_resid_post' names layer 3",
+        ),
         ({"saes": [{**SAE, "model": "other"}]}, "(saes[0].model)", "model of this suite"),
         ({"tasks": ["reconstruktion"]}, "(tasks[0])", "Did you mean 'reconstruction'?"),
         ({"data": {"text": "stories.text"}}, "(data.text)", "Unknown text"),
@@ -130,10 +142,25 @@ def test_names_of_shipped_suites_are_understood_and_misspelt_ones_guessed() -> N
 
 
 @pytest.mark.parametrize("name", list(suite.shipped()))
-def test_every_shipped_suite_can_be_planned(name: str) -> None:
+def test_every_shipped_suite_can_be_planned_without_network(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "is_reachable", lambda: False)
     planned = plan.make(suite.load(name))
     assert planned.cells
     assert planned.suite.description
+
+
+@pytest.mark.parametrize(
+    ("layers", "numbers"), [("0-2", [0, 1, 2]), ([0, 2], [0, 2]), (["1-2", 0], [1, 2, 0]), (1, [1])], ids=str
+)
+def test_one_line_stands_for_the_saes_of_many_layers(world: Path, layers: Any, numbers: list[int]) -> None:
+    half = {"name": "half-{layer}", "source": "pruned", "base": "resid-{layer}", "method": "magnitude", "sparsity": 0.5}
+    file = write_suite(world, saes=[{**TEMPLATE, "layers": layers}, {**half, "layers": layers}])
+    found = [cell.sae for cell in plan.make(suite.load(str(file))).states[0].cells]
+    assert [sae.name for sae in found] == [f"{kind}-{number}" for kind in ("resid", "half") for number in numbers]
+    assert [sae.site.layer for sae in found] == [*numbers, *numbers]
+    written_out = [{**TEMPLATE, "name": "x", "site": f"blocks.{numbers[0]}.hook_resid_post"}]
+    alone = plan.make(suite.load(str(write_suite(world, "other.yaml", saes=written_out)))).cells[0]
+    assert alone.sae.identity() == found[0].identity(), "how it is written is no part of what it is"
 
 
 @pytest.mark.parametrize(

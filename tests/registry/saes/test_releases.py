@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from huggingface_hub.errors import LocalEntryNotFoundError
 from huggingface_hub.utils import EntryNotFoundError
 from jaxtyping import Float
 from sae_lens import SAE
@@ -18,7 +19,10 @@ from torch import Tensor
 
 from saetransfer.registry import sites
 from saetransfer.registry.errors import Impossible, RegistryError
+from saetransfer.registry.models import resolve as resolve_model
+from saetransfer.registry.saes import releases
 from saetransfer.registry.saes.build import make, value_offset
+from saetransfer.registry.saes.cards import CARDS
 from saetransfer.registry.saes.entry import SaeEntry
 from saetransfer.registry.saes.notes import notes
 from saetransfer.registry.saes.processing import values_of
@@ -29,7 +33,7 @@ from tests.toys import toy_config, toy_model, toy_tokens
 
 
 @pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def whole_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder that stands for the hub: `owner/name/file`."""
 
     def download(repo_id: str, filename: str, **_: Any) -> str:
@@ -40,6 +44,13 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     monkeypatch.setattr(pretrained_sae_loaders, "hf_hub_download", download)
     return tmp_path
+
+
+@pytest.fixture
+def hub(whole_hub: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """One of toys, which are not as wide as is stated of real releases."""
+    monkeypatch.setattr(releases, "stated", lambda *_: None)
+    return whole_hub
 
 
 def publish(hub: Path, release: str, sae_id: str, hook_name: str, **cfg: Any) -> SAE[Any]:
@@ -151,15 +162,18 @@ def test_what_cannot_be_spliced_is_refused_before_anything_is_downloaded(release
         resolved(release, next(iter(get_pretrained_saes_directory()[release].saes_map)))
 
 
-def test_without_network_a_suite_is_told_and_a_cell_skipped(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    release, sae_id = "gpt2-small-res-jb", "blocks.1.hook_resid_pre"
-    publish(hub, release, sae_id, sae_id)
-    entry = resolved(release, sae_id)
-
+def go_offline(monkeypatch: pytest.MonkeyPatch) -> None:
     def offline(*_args: Any, **_kwargs: Any) -> str:
-        raise OSError("no network")
+        raise LocalEntryNotFoundError("no network")
 
     monkeypatch.setattr(pretrained_sae_loaders, "hf_hub_download", offline)
+
+
+def test_without_network_a_suite_is_told_and_a_cell_skipped(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    release, sae_id = "gpt2-small-res_sce-ajt", "blocks.2.hook_resid_pre"
+    publish(hub, release, sae_id, sae_id)
+    entry = resolved(release, sae_id)
+    go_offline(monkeypatch)
     with pytest.raises(RegistryError, match="cannot be downloaded: no network"):
         resolved(release, sae_id)
     with pytest.raises(Impossible, match="'it' cannot be downloaded"):
@@ -176,3 +190,58 @@ def test_reading_otherwise_than_in_training_is_noted(hub: Path) -> None:
     )
     assert bos == "trained with BOS, read without BOS"
     assert "its later positions are not measured" in notes(entry, 64, True)[0]
+
+
+STATED = {
+    "model_name": "gpt2-small",
+    "d_in": 768,
+    "d_sae": 32768,
+    "activation_fn_str": "topk",
+    "activation_fn_kwargs": {"k": 32},
+}
+TOPK = ("gpt2-small-resid-post-v5-32k", "blocks.1.hook_resid_post")
+
+
+def of_gpt2(release: str, sae_id: str) -> SaeEntry:
+    definition = {"name": "it", "source": "pretrained", "release": release, "id": sae_id}
+    return resolve(definition, folder=Path(), named={}, config=resolve_model("gpt2", Path()).config)
+
+
+def test_what_is_stated_of_a_release_is_what_the_hub_would_say(
+    whole_hub: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also: a suite that was planned without network has the ids of one that was planned with it."""
+    told = {"normalize_activations": "layer_norm", "context_size": 64, "prepend_bos": False}
+    publish(whole_hub, *TOPK, TOPK[1], **STATED, **told)
+    reached = of_gpt2(*TOPK)
+    go_offline(monkeypatch)
+    assert of_gpt2(*TOPK).identity() == reached.identity()
+    assert of_gpt2(*TOPK) == reached
+
+
+def test_a_release_that_is_not_as_it_is_stated_is_refused(whole_hub: Path) -> None:
+    publish(whole_hub, *TOPK, TOPK[1], **STATED, prepend_bos=True, context_size=64)
+    with pytest.raises(
+        RegistryError, match=r"normalize_activations layer_norm \(it is none\), prepend_bos False"
+    ) as error:
+        of_gpt2(*TOPK)
+    assert "releases.yaml" in str(error.value)
+
+
+def test_what_is_special_about_a_layer_is_stated_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    go_offline(monkeypatch)
+    widths = {layer: of_gpt2("gpt2-small-hook-z-kk", f"blocks.{layer}.hook_z").d_sae for layer in range(12)}
+    assert widths == dict.fromkeys(range(12), 24576) | {5: 49152, 7: 49152}
+    # The names of its files say the same.
+    files = get_pretrained_saes_directory()["gpt2-small-hook-z-kk"].saes_map
+    assert all(f"_ds{widths[layer]}_" in files[f"blocks.{layer}.hook_z"] for layer in range(12))
+
+
+@pytest.mark.parametrize("name", [name for name in CARDS if CARDS.get(name).release])
+def test_every_card_of_a_release_can_be_planned_without_network(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    go_offline(monkeypatch)
+    config = resolve_model(CARDS.get(name).model, Path()).config
+    entry = resolve(name, folder=Path(), named={}, config=config)
+    summary = CARDS.get(name).summary
+    assert f"{entry.d_sae:,} latents ({entry.architecture})" in summary
+    assert f"layer {entry.site.layer}" in summary
