@@ -1,6 +1,7 @@
 """The command line. Heavy imports happen inside commands, so that `--help` answers at once.
 
-Exit codes: 0 fine, 2 a mistake in the command or a file, 3 some cells failed, 130 or 143 interrupted (Ctrl-C, SIGTERM).
+Exit codes: 0 fine, 1 a regression, 2 a mistake in the command or a file, 3 some cells failed, 130 or 143 interrupted
+(Ctrl-C, SIGTERM).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Annotated
 import typer
 
 from .commands.artifact_cli import artifacts
+from .commands.gate_cli import compare
 from .commands.sae_cli import sae_app
 
 app = typer.Typer(
@@ -25,6 +27,7 @@ app = typer.Typer(
 
 app.add_typer(sae_app, name="sae")
 app.command()(artifacts)
+app.command()(compare)
 
 USAGE, CELLS_FAILED, INTERRUPTED = 2, 3, 130
 

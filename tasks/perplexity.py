@@ -207,7 +207,16 @@ class Perplexity:
     version: int = 1
     params: Mapping[str, Any] = field(default_factory=dict)
     metrics: tuple[Metric, ...] = METRICS
-    paired: tuple[str, ...] = ("n_scored", "ce_dense", "ce_state", "ce_spliced")
+    paired: tuple[str, ...] = (
+        "n_scored",
+        "ce_dense",
+        "ce_state",
+        "ce_spliced",
+        "ce_zero",
+        "n_valid",
+        "kl_splice",
+        "kl_model",
+    )
 
     def meter(self, n_units: int) -> PerplexityMeter:
         """A new count over that many documents."""

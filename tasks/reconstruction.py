@@ -177,7 +177,7 @@ class Reconstruction:
     version: int = 1
     params: Mapping[str, Any] = field(default_factory=dict)
     metrics: tuple[Metric, ...] = METRICS
-    paired: tuple[str, ...] = ("n_tokens", "residual_squared", "centred_squared", "l0")
+    paired: tuple[str, ...] = ("n_tokens", "residual_squared", "centred_squared", "x_squared", "l0")
 
     def meter(self, n_units: int) -> ReconstructionMeter:
         """A new count over that many documents."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from ..record import Record
 from .figures import NO_VALUE, figure, share, size
@@ -16,6 +16,9 @@ L0 = "reconstruction.l0"
 INCREASE = "perplexity.ce_model_increase"
 VARIANCE = "reconstruction.explained_variance"
 SURVIVED = "overlap.survived"
+
+Known = TypeVar("Known")
+"""Whatever somebody knows of each metric."""
 
 
 class Definition(NamedTuple):
@@ -163,7 +166,7 @@ def of_states(records: Iterable[Record]) -> list[Column]:
     return [column for column in _OF_STATES if column.metric != SURVIVED or not column.is_empty(known)]
 
 
-def defined(metric: str, definitions: Mapping[str, Definition]) -> Definition | None:
+def defined(metric: str, definitions: Mapping[str, Known]) -> Known | None:
     """What is known of a metric.
 
     A figure of one data set (`probing.<set>.<attribute>.accuracy_k5`) is defined as that over all of them.
