@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -70,7 +71,7 @@ def failed(compressor: str = "dense", **changes: Any) -> Record:
     return record(compressor, error=FAILURE, **changes)
 
 
-def with_figures(values: dict[str, tuple[float, tuple[float, float] | None]], **changes: Any) -> Record:
+def with_figures(values: Mapping[str, tuple[float, tuple[float, float] | None]], **changes: Any) -> Record:
     """A cell with these values and intervals."""
     metrics = {
         name: Measurement(
