@@ -20,7 +20,8 @@ from ...tasks.examples import Examples
 from ...tasks.task import Fitted, LabelledTask
 from ..planning.plan import Plan, StatePlan
 from ..running.artifacts import Artifacts
-from .reading import HIDDEN, Reading, open_array
+from .disk_array import DiskArray
+from .reading import HIDDEN, Reading
 
 _FITTED = "fitted.npz"
 
@@ -69,7 +70,7 @@ class DenseReference:
         arrays = {}
         for name, width in self._widths().items():
             folder = self._found(self._array_key(name))
-            arrays[name] = open_array(folder / f"{name}.bin", (text.n_positions, width), dtype)
+            arrays[name] = DiskArray(folder / f"{name}.bin", (text.n_positions, width), dtype)
         return Reading(text, arrays)
 
     def keep_fit(self, task: LabelledTask, entry: SaeEntry, examples: Mapping[str, Examples]) -> None:

@@ -133,6 +133,8 @@ def _cells(
         if subject.name in shared:
             kept[subject.name] = cell
         yield subject.name, cell
+    # Cells refer to what is kept, and that to cells: left so, batches would pile up until the collector comes by.
+    kept.clear()
 
 
 def _state_batch(model: PreTrainedModel, batch: Batch, reading: Reading, dense_reading: Reading | None) -> StateBatch:

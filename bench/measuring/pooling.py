@@ -5,6 +5,7 @@ Pooled arrays lie on disk for the time of a job, so memory does not grow with th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from ...registry.saes.structured import placed
 from ...registry.sites import Site
 from ...registry.windows import Batch, Windows
 from ...tasks.examples import Examples, ExampleSet, Latents, SiteExamples, SiteSplit
-from .reading import max_positions, open_array
+from .reading import max_positions
 
 Split = Literal["train", "test"]
 
@@ -148,7 +149,9 @@ class _Pass:
 
     @staticmethod
     def _array(file: Path, *shape: int) -> Float[Tensor, "example channel"]:
-        return open_array(file, shape, torch.float32, new=True)
+        if not math.prod(shape):
+            return torch.empty(*shape)
+        return torch.from_file(str(file), shared=True, size=math.prod(shape)).view(*shape)
 
     def run(self) -> _Pooled:
         """Read every example and keep its means."""

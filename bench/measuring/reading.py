@@ -6,8 +6,7 @@ dtype.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -18,6 +17,7 @@ from transformers import PreTrainedModel
 from ...registry import sites
 from ...registry.sites import Site
 from ...registry.windows import Batch, Windows
+from .disk_array import DiskArray
 
 HIDDEN = "hidden"
 """Name of the final hidden states (after the last norm) among the arrays of a reading."""
@@ -32,9 +32,9 @@ def max_positions(model: PreTrainedModel) -> int:
 
 
 class Reading:
-    """Arrays `[position, channel]` by name, memory-mapped; their widths differ."""
+    """Arrays `[position, channel]` by name, on disk; their widths differ."""
 
-    def __init__(self, windows: Windows, arrays: Mapping[str, Float[Tensor, "_ _"]]) -> None:
+    def __init__(self, windows: Windows, arrays: Mapping[str, DiskArray]) -> None:
         self.windows = windows
         self._arrays = arrays
         self.means: dict[Site, Float[Tensor, " channel"]] = {}
@@ -43,24 +43,15 @@ class Reading:
     def rows(self, name: str, batch: Batch) -> Float[Tensor, "batch position channel"]:
         """The activations of a batch, zeros where it is padded."""
         array = self._arrays[name]
-        out = array.new_zeros(*batch.tokens.shape, array.shape[1])
-        for index, row in enumerate(batch.rows.tolist()):
-            start, length = self.windows.starts[row], len(self.windows.tokens[row])
-            out[index, :length] = array[start : start + length]
+        out = torch.zeros(*batch.tokens.shape, array.shape[1], dtype=array.dtype)
+        array.read((start, out[index, :length]) for index, start, length in _spans(self.windows, batch))
         return out
 
 
-def open_array(
-    file: Path, shape: Sequence[int], dtype: torch.dtype, *, new: bool = False
-) -> Float[Tensor, "position channel"]:
-    """A memory-mapped array: a new file to be filled, or an old one, which is only read and never changed.
-
-    Raises:
-        RuntimeError: an old file that is smaller than the array.
-    """
-    if not math.prod(shape):
-        return torch.empty(*shape, dtype=dtype)
-    return torch.from_file(str(file), shared=new, size=math.prod(shape), dtype=dtype).view(*shape)
+def _spans(windows: Windows, batch: Batch) -> Iterator[tuple[int, int, int]]:
+    """Index in the batch, first position in the arrays, and length of every window of a batch."""
+    for index, row in enumerate(batch.rows.tolist()):
+        yield index, windows.starts[row], len(windows.tokens[row])
 
 
 @torch.inference_mode()
@@ -79,7 +70,7 @@ def read(
     kept = sorted({*wanted, *(sites.replay_needs(site) for site in wanted)})
     widths = {HIDDEN: model.config.hidden_size} | {site.name: site.width(model.config) for site in kept}
     arrays = {
-        name: open_array(folder / f"{name}.bin", (windows.n_positions, width), model.dtype, new=True)
+        name: DiskArray(folder / f"{name}.bin", (windows.n_positions, width), model.dtype, new=True)
         for name, width in widths.items()
     }
     reading = Reading(windows, arrays)
@@ -89,7 +80,10 @@ def read(
         for batch in windows.batches(max_positions(model)):
             hidden = sites.last_hidden(model, batch.tokens.to(model.device))
             found = {HIDDEN: hidden} | {site.name: captured[site] for site in kept}
-            _keep(arrays, windows, batch, {name: values.cpu() for name, values in found.items()})
+            spans = list(_spans(windows, batch))
+            for name, values in found.items():
+                on_cpu = values.cpu().contiguous()
+                arrays[name].write((start, on_cpu[index, :length]) for index, start, length in spans)
             for site in wanted:
                 sums[site] += captured[site].cpu()[batch.valid].double().sum(dim=0)
             n_valid += int(batch.valid.sum())
@@ -97,15 +91,3 @@ def read(
             progress(done / len(windows.tokens))
     reading.means = {site: (total / max(n_valid, 1)).float() for site, total in sums.items()}
     return reading
-
-
-def _keep(
-    arrays: Mapping[str, Float[Tensor, "_ _"]],
-    windows: Windows,
-    batch: Batch,
-    found: Mapping[str, Float[Tensor, "_ _ _"]],
-) -> None:
-    for index, row in enumerate(batch.rows.tolist()):
-        start, length = windows.starts[row], len(windows.tokens[row])
-        for name, values in found.items():
-            arrays[name][start : start + length] = values[index, :length]
