@@ -63,4 +63,4 @@ class DiskArray:
 def _bytes(tensor: Shaped[Tensor, "*shape"]) -> Iterator[memoryview]:
     """The memory of a contiguous tensor, if it has any: numpy does not know every dtype, but knows bytes."""
     if tensor.numel():
-        yield memoryview(tensor.view(torch.uint8).numpy()).cast("B")
+        yield tensor.view(torch.uint8).numpy().data.cast("B")
