@@ -20,7 +20,7 @@ from ..leaderboard.boards.columns import MEANINGS_OF_STATES, TASKS, header, of_s
 from ..leaderboard.boards.groups import ComparableRecords, comparable
 from ..leaderboard.boards.markdown import escape
 from ..leaderboard.boards.notes import failure, versions
-from ..leaderboard.boards.sections import is_frozen
+from ..leaderboard.boards.states import is_frozen
 from ..leaderboard.record import Record
 from ..leaderboard.text import printable
 from .errors import UsageError

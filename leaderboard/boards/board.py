@@ -1,33 +1,40 @@
 """A board as a reader sees it, before it is Markdown, a terminal or a page: a pure function of the records.
 
-Nothing in a board depends on the order of the records, or on when and on which machine they were made. Text from
-records is printable when it gets here, but not escaped: what needs escaping is the renderer's knowledge.
+Nothing in a board depends on the order of the records, on the folders they come from, or on when they were made. Text
+from records is printable when it gets here, but not escaped: what needs escaping is the renderer's knowledge.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..record import Record
 from ..text import printable
-from .cells import Cell, Header
-from .columns import COLUMNS, EXPLANATIONS, GAP, L0, TASKS, Column, Definition, defined, header
+from .answer import answer
+from .averages import INCOMPLETE
+from .cell_table import VIOLATED, cell_table
+from .cells import Grid
+from .columns import TASKS, Definition
+from .compressors import compressors, figures_of
 from .controls import violations
 from .damage import SharedDamage, shared_damage
 from .figures import share
 from .groups import ComparableRecords, comparable
-from .matching import TOLERANCE, unmatched
+from .hardware import Machines
+from .matching import TOLERANCE, UNMATCHED, unmatched
 from .noise import MEANING, NOISE, noise
-from .notes import counts, failure, notes, short_status, status, versions
-from .sections import Section, sections, state_namer
+from .notes import counts, failure, notes, versions
+from .pareto import Front, fronts, pareto
+from .saes import contests, saes
+from .sections import Section, sections
+from .states import row_namer, states
 
-UNMATCHED = "†"
-VIOLATED = "‡"
 _MARKS = {
     "±": "half the width of the 95 % interval",
-    "bold": "the smallest transfer gap among the compressed states of an SAE; a gap below zero means that the SAE "
-    "costs the compressed model less than it costs the dense one",
+    "bold": "best: of rank 1, and not all share it. Rank is 1 + the number of rivals whose interval lies wholly on "
+    "the better side, so figures whose intervals overlap can share a rank",
+    INCOMPLETE: "a mean over fewer frozen SAEs than other states have: not ranked",
     UNMATCHED: f"L0 differs by more than {share(TOLERANCE)} from that of the SAE made for the dense model at the same "
     "site and state: not matched, so figures are not comparable at equal sparsity",
     VIOLATED: "a control does not hold for this cell: the notes say which",
@@ -36,34 +43,53 @@ _MARKS = {
 
 
 @dataclass(frozen=True)
-class Table:
-    """All comparable cells of a model."""
+class ModelBoard:
+    """All comparable cells of one model: one text, one seed, one version of every task that is shown."""
 
     title: str
+    """The model."""
     facts: str
+    """Text, tokens, context, seed and sites."""
     counts: str
-    headers: tuple[Header, ...]
-    sections: tuple[tuple[tuple[Cell, ...], ...], ...]
-    """One entry an SAE; each holds its rows."""
+    """How many cells ended in which way."""
+    answer: tuple[str, ...]
+    """What these records say about the paper's two claims, in sentences."""
+    compressors: Grid | None
+    """What each compressor costs; None where no state is compressed."""
+    saes: Grid | None
+    """All SAEs of each state side by side; None where there are only frozen and random ones."""
+    cells: Grid
+    """Every cell."""
+    pareto: Grid | None
+    """Which states are on which fronts; None where fewer than two states have the figures."""
+    fronts: tuple[Front, ...]
+    """The same, to be drawn."""
     notes: tuple[str, ...]
-    """What a reader must know about this table: what it cannot be compared with, warnings, missing values."""
+    """What a reader must know: what this cannot be compared with, warnings, missing values."""
     failures: tuple[str, ...]
     """Full messages of the cells that have no figures."""
     shared_damage: SharedDamage | None = None
     """Which states damage the same latents, where at least two of a frozen SAE know that."""
+
+    @property
+    def grids(self) -> tuple[Grid, ...]:
+        """All tables that there are, in the order in which they are read."""
+        return tuple(grid for grid in (self.compressors, self.saes, self.pareto, self.cells) if grid is not None)
 
 
 @dataclass(frozen=True)
 class Board:
     """Everything that a renderer shows."""
 
-    tables: tuple[Table, ...]
+    models: tuple[ModelBoard, ...]
     meanings: tuple[tuple[str, str], ...]
     """What stands in a column, by its title."""
     marks: tuple[tuple[str, str], ...]
     """What a mark that occurs on the board means."""
     versions: str
     """Of the packages that made the records."""
+    hardware: str
+    """What the records were made on; a sentence."""
 
 
 def build(records: Iterable[Record], definitions: Mapping[str, Definition]) -> Board:
@@ -72,12 +98,13 @@ def build(records: Iterable[Record], definitions: Mapping[str, Definition]) -> B
     Args:
         records: in any order, of any number of models and suites.
         definitions: unit, direction and meaning of metrics by their name in records. A metric without one is shown
-            with the unit of its record and without an explanation.
+            with the unit of its record, without an explanation, and is not ranked.
     """
     distinct = _distinct(records)
     groups = comparable(distinct, TASKS)
-    tables = tuple(_table(group, groups, definitions) for group in groups)
-    return Board(tables, tuple(_meanings(distinct, definitions)), tuple(_marks(tables)), versions(distinct))
+    machines = Machines(distinct)
+    models = tuple(_model(group, groups, machines, definitions) for group in groups)
+    return Board(models, tuple(_meanings(models)), tuple(_marks(models)), versions(distinct), machines.sentence)
 
 
 def _distinct(records: Iterable[Record]) -> list[Record]:
@@ -90,70 +117,59 @@ def _distinct(records: Iterable[Record]) -> list[Record]:
     return [cells[key] for key in sorted(cells)]
 
 
-def _table(
-    group: ComparableRecords, groups: Sequence[ComparableRecords], definitions: Mapping[str, Definition]
-) -> Table:
-    columns = [column for column in COLUMNS if not column.is_empty(group.records)]
-    heads = [Header(header(column, group.records, definitions), True, column.priority) for column in columns]
+def _model(
+    group: ComparableRecords,
+    groups: Sequence[ComparableRecords],
+    machines: Machines,
+    definitions: Mapping[str, Definition],
+) -> ModelBoard:
+    known = states(group.records)
     parts = sections(group.records)
-    name_state = state_namer(group.records)
+    name_row = row_namer(group.records)
     marked = unmatched(group.records)
     violated = violations(group.records)
-
-    def row(record: Record, section: Section) -> tuple[Cell, ...]:
-        figures = _figures(record, section, columns, marked)
-        return (
-            Cell(section.title),
-            Cell(name_state(record)),
-            *figures,
-            _status(record, violated),
-        )
-
-    return Table(
+    fought = contests(known, marked)
+    found = fronts(known, figures_of(known, machines, definitions), machines, definitions)
+    return ModelBoard(
         title=group.title,
         facts=f"{group.facts}, {_sites(group.records)}",
         counts=counts(group.records),
-        headers=(Header("SAE", False, 1), Header("compressor", False, 1), *heads, Header("status", False, 1)),
-        sections=tuple(tuple(row(record, part) for record in part.records) for part in parts),
-        notes=(*notes(group, groups), *noise(group.records), *_violations(parts, name_state, violated)),
-        failures=tuple(_failures(parts, name_state)),
-        shared_damage=shared_damage(parts, name_state),
+        answer=answer(known, fought, len(violated)),
+        compressors=compressors(known, machines, definitions),
+        saes=saes(known, fought, marked, definitions),
+        cells=cell_table(parts, name_row, marked, violated, definitions),
+        pareto=pareto(found),
+        fronts=found,
+        notes=(*notes(group, groups), *noise(group.records), *_violations(parts, name_row, violated)),
+        failures=tuple(_failures(parts, name_row)),
+        shared_damage=shared_damage(parts, name_row),
     )
 
 
-def _status(record: Record, violated: Mapping[str, Sequence[str]]) -> Cell:
-    mark = f" {VIOLATED}" if record.cell_id in violated else ""
-    return Cell(status(record) + mark, short=short_status(record) + mark)
-
-
 def _violations(
-    parts: Sequence[Section], name_state: Callable[[Record], str], violated: Mapping[str, Sequence[str]]
+    parts: Sequence[Section], name_row: Callable[[Record], str], violated: Mapping[str, Sequence[str]]
 ) -> Iterator[str]:
     """Controls that do not hold; cells with the same message share a line."""
-    places: dict[str, list[str]] = {}
-    for part in parts:
-        for record in part.records:
-            for message in violated.get(record.cell_id, ()):
-                places.setdefault(message, []).append(f"{part.title} on {name_state(record)}")
-    return (f"Control violated by {', '.join(cells)}: {message}." for message, cells in places.items())
+    told = _places(parts, name_row, lambda record: violated.get(record.cell_id, ()))
+    return (f"Control violated by {', '.join(cells)}: {message}." for message, cells in told.items())
 
 
-def _failures(parts: Sequence[Section], name_state: Callable[[Record], str]) -> Iterator[str]:
+def _failures(parts: Sequence[Section], name_row: Callable[[Record], str]) -> Iterator[str]:
     """Full messages of the cells without figures; cells that share a message share a line."""
+    told = _places(parts, name_row, lambda record: () if record.status == "ok" else (failure(record),))
+    return (f"{', '.join(cells)}: {message}" for message, cells in told.items())
+
+
+def _places(
+    parts: Sequence[Section], name_row: Callable[[Record], str], messages: Callable[[Record], Sequence[str]]
+) -> dict[str, list[str]]:
+    """Which cells each message is about."""
     places: dict[str, list[str]] = {}
     for part in parts:
         for record in part.records:
-            if record.status != "ok":
-                places.setdefault(failure(record), []).append(f"{part.title} on {name_state(record)}")
-    return (f"{', '.join(cells)}: {message}" for message, cells in places.items())
-
-
-def _figures(record: Record, section: Section, columns: Sequence[Column], marked: Collection[str]) -> Iterator[Cell]:
-    for column in columns:
-        text = column.show(record)
-        if column.metric == L0 and record.cell_id in marked:
-            text = f"{text} {UNMATCHED}"
-        yield Cell(text, best=column.metric == GAP and record.cell_id in section.best)
+            for message in messages(record):
+                places.setdefault(message, []).append(f"{part.title} on {name_row(record)}")
+    return places
 
 
 def _sites(records: Iterable[Record]) -> str:
@@ -161,21 +177,30 @@ def _sites(records: Iterable[Record]) -> str:
     return f"site {sites[0]}" if len(sites) == 1 else f"{len(sites)} sites"
 
 
-def _meanings(records: Sequence[Record], definitions: Mapping[str, Definition]) -> Iterator[tuple[str, str]]:
-    for column in COLUMNS:
-        definition = defined(column.metric, definitions) if column.metric else None
-        text = definition.text if definition else EXPLANATIONS.get(column.title)
-        if text and not column.is_empty(records):
-            yield column.title, text
+def _meanings(models: Iterable[ModelBoard]) -> Iterator[tuple[str, str]]:
+    """Each heading that means something once, without its unit and arrow, in the order in which they are read."""
+    told: dict[str, str] = {}
+    for model in models:
+        for grid in model.grids:
+            for header in grid.headers:
+                if header.meaning:
+                    told.setdefault(_title(header.text), header.meaning)
+    yield from told.items()
 
 
-def _marks(tables: Sequence[Table]) -> Iterator[tuple[str, str]]:
-    cells = [cell for table in tables for rows in table.sections for row in rows for cell in row]
+def _title(heading: str) -> str:
+    return heading.removesuffix(" ↑").removesuffix(" ↓").partition(" (")[0]
+
+
+def _marks(models: Sequence[ModelBoard]) -> Iterator[tuple[str, str]]:
+    cells = [cell for model in models for grid in model.grids for row in grid.rows for cell in row.cells]
+    texts = [cell.text for cell in cells]
     used = {
-        "±": any("±" in cell.text for cell in cells),
+        "±": any("±" in text for text in texts),
         "bold": any(cell.best for cell in cells),
-        UNMATCHED: any(cell.text.endswith(UNMATCHED) for cell in cells),
-        VIOLATED: any(cell.text.endswith(VIOLATED) for cell in cells),
-        NOISE: any(note.startswith(NOISE) for table in tables for note in table.notes),
+        INCOMPLETE: any(text.endswith(INCOMPLETE) for text in texts),
+        UNMATCHED: any(text.endswith(UNMATCHED) for text in texts),
+        VIOLATED: any(text.endswith(VIOLATED) for text in texts),
+        NOISE: any(note.startswith(NOISE) for model in models for note in model.notes),
     }
     return ((mark, text) for mark, text in _MARKS.items() if used[mark])

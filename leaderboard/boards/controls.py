@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from ..record import Measurement, Record, canonical_json
 from .columns import GAP, VARIANCE
-from .sections import is_dense, is_frozen
+from .states import is_dense, is_frozen
 
 _ALWAYS_EXACT = {GAP: 0.0, "perplexity.ce_model_increase": 0.0, "perplexity.kl_model": 0.0}
 _EXACT_FOR_FROZEN = {"overlap.survived": 1.0, "overlap.token_jaccard": 1.0, "overlap.activation_drift": 0.0}

@@ -17,10 +17,12 @@ from jaxtyping import Float
 
 from ..record import Record, canonical_json
 from .agreement import damage_counts, damage_spearman
-from .cells import Cell, Header
+from .cells import Cell, Grid, Header, Row
 from .figures import NO_VALUE, fixed
-from .sections import Section, is_dense, is_frozen
+from .sections import Section
+from .states import is_dense, is_frozen
 
+NAME = "damage"
 QUESTION = "Do compressors damage the same features?"
 MOST_STATES_IN_PAIRS = 6
 """Their fifteen pairs can be read one by one; of more states each is shown with its most alike and the mean."""
@@ -47,9 +49,7 @@ _OF_STATES = (
 class SharedDamage:
     """Which states of a table damage the same latents."""
 
-    explanation: str
-    headers: tuple[Header, ...]
-    rows: tuple[tuple[Cell, ...], ...]
+    grid: Grid
     """From the most alike to the least, one SAE after the other."""
     summary: tuple[str, ...]
     """One sentence an SAE, for where there is no room for rows."""
@@ -108,9 +108,13 @@ def shared_damage(parts: Iterable[Section], name_state: Callable[[Record], str])
     in_pairs = max(len(one.states) for one in comparisons) <= MOST_STATES_IN_PAIRS
     rows = _rows_of_pairs if in_pairs else _rows_of_states
     return SharedDamage(
-        explanation=_EXPLANATION.format(comparisons[0].damaged_below),
-        headers=_OF_PAIRS if in_pairs else _OF_STATES,
-        rows=tuple(tuple(map(Cell, row)) for one in comparisons for row in rows(one)),
+        grid=Grid(
+            NAME,
+            QUESTION,
+            _EXPLANATION.format(comparisons[0].damaged_below),
+            _OF_PAIRS if in_pairs else _OF_STATES,
+            tuple(tuple(Row(tuple(map(Cell, row))) for row in rows(one)) for one in comparisons),
+        ),
         summary=tuple(sentence for one in comparisons if (sentence := _summary(one))),
     )
 

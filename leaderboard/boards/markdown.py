@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 
 from ..record import Record
-from .board import Board, Table, build
-from .cells import Cell, Header
+from .board import Board, ModelBoard, build
+from .cells import Cell, Grid
 from .columns import Definition
-from .damage import QUESTION, SharedDamage
 
 BEGIN = "<!-- saetransfer:board:begin -->"
 END = "<!-- saetransfer:board:end -->"
@@ -23,11 +22,13 @@ def render(records: Iterable[Record], definitions: Mapping[str, Definition]) -> 
 
 def to_markdown(board: Board) -> str:
     """A board as Markdown, with a newline at the end."""
-    parts = [part for table in board.tables for part in _table(table)] or ["No records."]
+    parts = [part for model in board.models for part in _model(model)] or ["No records."]
     if explained := (*board.meanings, *board.marks):
         parts.append("\n".join(f"- *{escape(name)}*: {escape(text)}" for name, text in explained))
     if board.versions:
         parts.append(f"Versions: {escape(board.versions)}.")
+    if board.hardware:
+        parts.append(escape(board.hardware))
     return "\n\n".join([BEGIN, *parts, END]) + "\n"
 
 
@@ -39,29 +40,26 @@ def escape(text: str) -> str:
     return re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", marked)
 
 
-def _table(table: Table) -> Iterator[str]:
-    yield f"### {escape(table.title)}"
-    yield f"{escape(table.facts)}. Cells: {table.counts}."
-    yield _grid(table.headers, (row for section in table.sections for row in section))
-    if table.notes:
-        yield "\n".join(f"- {escape(note)}" for note in table.notes)
-    if table.failures:
+def _model(model: ModelBoard) -> Iterator[str]:
+    yield f"### {escape(model.title)}"
+    yield f"{escape(model.facts)}. Cells: {model.counts}."
+    yield "\n".join(f"- {escape(sentence)}" for sentence in model.answer)
+    damage = () if model.shared_damage is None else (model.shared_damage.grid,)
+    for grid in (*model.grids, *damage):
+        yield f"#### {escape(grid.title)}"
+        yield escape(grid.explanation)
+        yield _grid(grid)
+    if model.notes:
+        yield "\n".join(f"- {escape(note)}" for note in model.notes)
+    if model.failures:
         yield "Cells without figures:"
-        yield "\n".join(f"- {escape(failure)}" for failure in table.failures)
-    if table.shared_damage is not None:
-        yield from _shared_damage(table.shared_damage)
+        yield "\n".join(f"- {escape(failure)}" for failure in model.failures)
 
 
-def _shared_damage(shared: SharedDamage) -> Iterator[str]:
-    yield f"#### {QUESTION}"
-    yield escape(shared.explanation)
-    yield _grid(shared.headers, shared.rows)
-
-
-def _grid(headers: Sequence[Header], rows: Iterable[Sequence[Cell]]) -> str:
-    heads = [escape(header.text) for header in headers]
-    rules = ["---:" if header.numeric else "---" for header in headers]
-    lines = [heads, rules, *([_cell(cell) for cell in row] for row in rows)]
+def _grid(grid: Grid) -> str:
+    heads = [escape(header.text) for header in grid.headers]
+    rules = ["---:" if header.numeric else "---" for header in grid.headers]
+    lines = [heads, rules, *([_cell(cell) for cell in row.cells] for row in grid.rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

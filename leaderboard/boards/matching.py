@@ -8,19 +8,20 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
-from ..record import Record, canonical_json
+from ..record import Record
 from .columns import L0
-from .sections import is_frozen
+from .states import is_frozen, state_key
 
+UNMATCHED = "†"
 TOLERANCE = 0.2
 """Largest relative difference of L0 at which two SAEs still count as matched."""
 
 
 def unmatched(records: Iterable[Record]) -> set[str]:
     """Ids of cells whose L0 differs by more than the tolerance from every frozen SAE's at that site and state."""
-    groups: dict[str, list[Record]] = defaultdict(list)
+    groups: dict[tuple[str, str], list[Record]] = defaultdict(list)
     for record in records:
-        groups[canonical_json([record.spec.compressor, record.spec.calibration, record.spec.site])].append(record)
+        groups[state_key(record), record.spec.site].append(record)
     return {cell for group in groups.values() for cell in _unmatched_in(group)}
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from ..record import Record
 from .columns import COLUMNS, Column
 from .figures import number
-from .sections import is_dense
+from .states import is_dense
 
 NOISE = "Noise"
 MEANING = (

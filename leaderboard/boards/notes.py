@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from ..record import Record
 from ..text import printable, shortened
+from .cells import Cell
 from .columns import COLUMNS
 from .groups import ComparableRecords, differences
 
@@ -25,6 +26,16 @@ def status(record: Record) -> str:
 def short_status(record: Record) -> str:
     """How a cell ended, in the fewest words: without the message."""
     return f"{record.status} ({printable(record.error.phase)})" if record.error is not None else record.status
+
+
+def ending(records: Sequence[Record]) -> Cell:
+    """How the cells of a state ended; where all failed alike, why."""
+    found = Counter(record.status for record in records)
+    messages = {failure(record) for record in records}
+    if not found["ok"] and len(messages) == 1:
+        (message,) = messages
+        return Cell(shortened(message, _MESSAGE_LENGTH), short=short_status(records[0]))
+    return Cell(", ".join(f"{found[name]} {name}" for name in ("ok", "failed", "skipped") if found[name]))
 
 
 def failure(record: Record) -> str:

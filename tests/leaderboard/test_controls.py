@@ -66,5 +66,5 @@ def test_a_real_sae_that_is_no_better_than_a_random_one_is_marked_and_the_reader
     text = markdown.render([poor, chance], DEFINITIONS)
     assert "Control violated by frozen (trained on dense) on dense: explains no more variance than" in text
     assert "ok ‡" in text
-    (table,) = board.build([record(), chance], DEFINITIONS).tables
-    assert not any("‡" in row[-1].text for rows in table.sections for row in rows)
+    (model,) = board.build([record(), chance], DEFINITIONS).models
+    assert not any("‡" in row.cells[-1].text for row in model.cells.rows)

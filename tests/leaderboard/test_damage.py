@@ -44,15 +44,15 @@ def states(n_states: int) -> list[Record]:
 
 
 def shared(records: Sequence[Record]) -> SharedDamage | None:
-    (table,) = board.build(records, DEFINITIONS).tables
-    return table.shared_damage
+    (model,) = board.build(records, DEFINITIONS).models
+    return model.shared_damage
 
 
 def rows(records: Sequence[Record]) -> list[dict[str, str]]:
     found = shared(records)
     assert found is not None
-    heads = [header.text for header in found.headers]
-    return [dict(zip(heads, (cell.text for cell in row), strict=True)) for row in found.rows]
+    heads = [header.text for header in found.grid.headers]
+    return [dict(zip(heads, (cell.text for cell in row.cells), strict=True)) for row in found.grid.rows]
 
 
 def test_states_with_the_same_damage_agree_wholly_and_independent_ones_not() -> None:
@@ -74,7 +74,7 @@ def test_the_threshold_is_that_of_the_records_and_is_told() -> None:
     assert (row["damaged by both"], row["by either"], row["Jaccard"]) == ("1", "2", "0.50")
     found = shared([with_percents("a", first), with_percents("b", second)])
     assert found is not None
-    assert "less than r = 0.4." in found.explanation
+    assert "less than r = 0.4." in found.grid.explanation
 
 
 def test_the_order_of_records_changes_nothing() -> None:
