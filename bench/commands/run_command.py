@@ -24,9 +24,12 @@ from ..errors import UsageError
 from ..measuring.definitions import definitions
 from ..planning import plan, suite
 from ..running import artifacts, executors
+from ..running.executor import Executor
+from ..running.executors import LocalExecutor
 from ..running.interruption import Interrupted
 from ..running.lock import only_run_in
-from ..running.run import Rerun, Run, Settings, Todo, record_of, todo
+from ..running.run import Run, Settings
+from ..running.todo import Rerun, Todo, record_of, todo
 from .names import shared
 from .progress import view
 
@@ -66,17 +69,18 @@ def run(name: str, options: RunOptions) -> int:
         work = todo(planned, folder, cache, device, options.rerun)
         settings = prepare(planned, work, folder, cache, device, options.slots)
         settings = replace(settings, timeout_seconds=options.timeout_seconds)
-        if code := _ran(Run(source, planned, work, settings), work, folder, console):
+        executor = LocalExecutor(settings.slots, settings.logs, settings.timeout_seconds)
+        if code := _ran(Run(source, planned, work, settings), executor, work, folder, console):
             return code
     return _conclude(planned, work.done, folder, console)
 
 
-def _ran(run: Run, work: Todo, folder: Path, console: Console) -> int:
+def _ran(run: Run, executor: Executor, work: Todo, folder: Path, console: Console) -> int:
     """Run what there is to do; an exit code where it stopped before the end, else 0."""
     try:
         if work.n_cells:
             with view(console, work.n_cells) as shown:
-                run.run(shown)
+                run.run(shown, executor)
     except (Interrupted, KeyboardInterrupt) as error:
         said, code = (str(error), error.exit_code) if isinstance(error, Interrupted) else ("Interrupted.", INTERRUPTED)
     except OSError as error:

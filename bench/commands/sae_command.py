@@ -36,6 +36,7 @@ from ..planning import plan
 from ..planning.plan import MICROWORLD, CellPlan, Plan, StatePlan
 from ..running import artifacts
 from ..running.artifacts import Artifacts
+from ..running.stock import Stock
 from ..running.supply import Supply
 from . import run_command
 from .sae_definition import Read, Wanted, says_text, suite_of
@@ -91,7 +92,7 @@ def _check_use(wanted: Wanted, state: StatePlan, cell: CellPlan) -> None:
 def _made(planned: Plan, state: StatePlan, cell: CellPlan, kept: Artifacts, device: str, tell: Tell) -> Built:
     supply = Supply(planned, state, kept, device)
     saes = supply.saes(cell.prepend_bos)
-    if cell.sae.on is not None and saes.is_made(cell.sae):
+    if cell.sae.on is not None and Stock(planned, state, kept, device).has_sae(cell.sae, cell.prepend_bos):
         return saes.kept(cell.sae, device)
     torch.manual_seed(planned.suite.seed)
     model = _compressed(state, supply, device, tell)

@@ -25,7 +25,9 @@ from ..planning.plan import DENSE
 from ..planning.suite import Data, Definition, Suite, SuiteFile
 from ..running import artifacts, environment, executors
 from ..running.artifacts import Artifacts
-from ..running.run import Run, record_of, todo
+from ..running.executors import LocalExecutor
+from ..running.run import Run
+from ..running.todo import record_of, todo
 from . import run_command, try_report
 from .overrides import apply
 from .progress import view
@@ -83,5 +85,5 @@ def _measured(source: SuiteFile) -> list[Record]:
     work = todo(planned, kept, cache, device, "failed")
     settings = run_command.prepare(planned, work, kept, cache, device)
     with view(Console(stderr=True), work.n_cells) as shown:
-        Run(source, planned, work, settings).run(shown)
+        Run(source, planned, work, settings).run(shown, LocalExecutor(settings.slots, settings.logs))
     return [record for cell in planned.cells if (record := record_of(cell, kept)) is not None]

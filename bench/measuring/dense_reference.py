@@ -19,9 +19,11 @@ from ...registry.windows import Windows
 from ...tasks.examples import Examples
 from ...tasks.task import Fitted, LabelledTask
 from ..planning.plan import Plan, StatePlan
+from ..running.artifact_keys import HIDDEN
 from ..running.artifacts import Artifacts
+from ..running.stock import Stock
 from .disk_array import DiskArray
-from .reading import HIDDEN, Reading
+from .reading import Reading
 
 _FITTED = "fitted.npz"
 
@@ -33,27 +35,21 @@ class DenseReference:
         self._plan = plan
         self._state = state
         self._artifacts = artifacts
-        self._device = device
         self._bos = prepend_bos
-        cells = [cell for cell in state.cells if cell.prepend_bos == prepend_bos]
-        self.sites: list[Site] = sorted({cell.sae.site for cell in cells}) if plan.compares_features else []
+        self._stock = Stock(plan, state, artifacts, device)
+        self._keys = self._stock.keys
+        self.sites: list[Site] = self._stock.compared_sites(prepend_bos)
         """Where the activations of the dense state are needed."""
-        found = {cell.origin.name: cell.origin for cell in cells if not isinstance(cell.origin, str)}
-        self.origins: list[SaeEntry] = list(found.values()) if plan.labelled_tasks else []
+        self.origins: list[SaeEntry] = self._stock.fitted_origins(prepend_bos)
         """Frozen SAEs with which labelled tasks are fitted on the dense state."""
-
-    def is_complete(self) -> bool:
-        """Whether the dense model need not be run for other states."""
-        arrays = all(self._artifacts.find(self._array_key(name)) is not None for name in self._widths())
-        return arrays and all(self.has_fit(task, entry) for task in self._plan.labelled_tasks for entry in self.origins)
 
     def has_fit(self, task: LabelledTask, entry: SaeEntry) -> bool:
         """Whether a task's fit with a frozen SAE is kept."""
-        return self._artifacts.find(self._fit_key(task, entry)) is not None
+        return self._stock.has_fit(task, entry, self._bos)
 
     def keep(self, folder: Path) -> None:
         """Hand over the arrays that the dense state's reading has left in `folder`."""
-        keys = {name: self._array_key(name) for name in self._widths()}
+        keys = {name: self._keys.reading(name, self._bos) for name in self._widths()}
         with self._artifacts.making(keys.values()):
             for name, key in keys.items():
                 if self._artifacts.find(key) is None:
@@ -69,13 +65,13 @@ class DenseReference:
         dtype = getattr(torch, self._state.model.dtype)
         arrays = {}
         for name, width in self._widths().items():
-            folder = self._found(self._array_key(name))
+            folder = self._found(self._keys.reading(name, self._bos))
             arrays[name] = DiskArray(folder / f"{name}.bin", (text.n_positions, width), dtype)
         return Reading(text, arrays)
 
     def keep_fit(self, task: LabelledTask, entry: SaeEntry, examples: Mapping[str, Examples]) -> None:
         """Fit a task on the dense state, with a frozen SAE, and keep that, unless somebody else just did."""
-        key = self._fit_key(task, entry)
+        key = self._keys.fit(task, entry, self._bos)
         with self._artifacts.making([key]):
             if self._artifacts.find(key) is None:
                 with self._artifacts.create(key) as place:
@@ -87,7 +83,7 @@ class DenseReference:
         Raises:
             LookupError: the dense state has not left it.
         """
-        with np.load(self._found(self._fit_key(task, entry)) / _FITTED, allow_pickle=False) as arrays:
+        with np.load(self._found(self._keys.fit(task, entry, self._bos)) / _FITTED, allow_pickle=False) as arrays:
             return dict(arrays)
 
     def _found(self, key: Mapping[str, Any]) -> Path:
@@ -99,23 +95,3 @@ class DenseReference:
     def _widths(self) -> dict[str, int]:
         config = self._state.model.config
         return {HIDDEN: config.hidden_size} | {site.name: site.width(config) for site in self.sites}
-
-    def _array_key(self, name: str) -> dict[str, Any]:
-        """What was run on what, and by what, since last digits differ between the latter."""
-        data = self._plan.suite.data
-        text = {"text": self._plan.evaluation.identity("evaluation"), "tokens": data.tokens}
-        return {"kind": "reading", "array": name, **self._conditions(), "data": text}
-
-    def _fit_key(self, task: LabelledTask, entry: SaeEntry) -> dict[str, Any]:
-        sae = self._plan.sae_identity(entry, self._bos)
-        identity = self._plan.task_identity(task)
-        return {"kind": "fit", "sae": sae, "task": {"name": task.name, **identity}, **self._conditions()}
-
-    def _conditions(self) -> dict[str, Any]:
-        return {
-            "model": self._state.model.identity,
-            "context": self._plan.suite.data.context,
-            "bos": self._bos,
-            "torch": torch.__version__,
-            "device": torch.device(self._device).type,
-        }

@@ -24,7 +24,8 @@ from ...registry.sites import Site
 from ...registry.windows import Batch
 from ...tasks.batch import CellBatch, Dictionaries, SiteBatch, StateBatch, float_log_probs
 from ...tasks.task import Meter, Sums, TextTask
-from .reading import HIDDEN, Reading, max_positions
+from ..running.artifact_keys import HIDDEN
+from .reading import Reading, max_positions
 
 
 @dataclass(frozen=True)

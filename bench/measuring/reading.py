@@ -17,10 +17,8 @@ from transformers import PreTrainedModel
 from ...registry import sites
 from ...registry.sites import Site
 from ...registry.windows import Batch, Windows
+from ..running.artifact_keys import HIDDEN
 from .disk_array import DiskArray
-
-HIDDEN = "hidden"
-"""Name of the final hidden states (after the last norm) among the arrays of a reading."""
 
 _MOST_POSITIONS = 4096
 _MOST_LOGITS = 2**26

@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from ...leaderboard import store
-from ...leaderboard.errors import RecordError
 from ...leaderboard.record import Failure, Record
-from ...registry.saes import lineage
-from ...tasks.perplexity import NO_DENSE
 from ..commands.progress import View
 from ..planning.plan import CellPlan, Plan, StatePlan
 from ..planning.suite import SuiteFile
 from . import environment
-from .artifacts import Artifacts
-from .executors import LocalExecutor
+from .executor import Executor
 from .interruption import requests
 from .job import CellDone, Job, JobDone, JobLost, PhaseStarted, Progress
-from .supply import Supply
-
-Rerun = Literal["missing", "failed", "all"]
-
-GAP = "perplexity.transfer_gap"
-"""The metric that compares a cell with its dense cell."""
+from .todo import Preparation, Todo, record_of
 
 _POLL_SECONDS = 0.2
 
@@ -44,100 +33,10 @@ class Settings:
     timeout_seconds: float | None = None
     """After which a state is ended."""
 
-
-@dataclass(frozen=True)
-class Preparation:
-    """What other states of a model need of its dense state, and the cache does not hold."""
-
-    saes: set[str] = field(default_factory=set)
-    """SAEs to be made."""
-    conventions: set[bool] = field(default_factory=set)
-    """BOS conventions under which the text has to be read."""
-
-
-@dataclass(frozen=True)
-class Todo:
-    """What a plan still needs."""
-
-    cells: dict[str, list[CellPlan]]
-    """Cells to measure, by state; a state with nothing to do is absent."""
-    prepare: dict[str, Preparation]
-    """What dense states have to do for others, by state."""
-    done: int
-    """Cells whose record is there already."""
-
     @property
-    def n_cells(self) -> int:
-        """How many cells there are to measure."""
-        return sum(len(cells) for cells in self.cells.values())
-
-
-def record_of(cell: CellPlan, out: Path) -> Record | None:
-    """The record of a cell, if there is a readable one."""
-    path = store.cell_path(out, cell.labels, cell.cell_id)
-    if not path.exists():
-        return None
-    try:
-        return store.read(path)
-    except RecordError:
-        return None
-
-
-def todo(plan: Plan, out: Path, cache: Path, device: str, rerun: Rerun) -> Todo:
-    """What is missing: cells without a record, and what they need of their dense state."""
-    missing: dict[str, list[CellPlan]] = {}
-    done = 0
-    for state in plan.states:
-        dense = {cell.labels.sae: record_of(cell, out) for cell in plan.dense_of(state).cells}
-        for cell in state.cells:
-            record = record_of(cell, out)
-            compared = dense[cell.labels.sae]
-            comparable = _is_wanted(compared, rerun) or (compared is not None and compared.status == "ok")
-            if _is_wanted(record, rerun) or (comparable and _lacks_comparison(record)):
-                missing.setdefault(state.name, []).append(cell)
-            else:
-                done += 1
-    return Todo(missing, _preparations(plan, missing, Artifacts(cache), device), done)
-
-
-def _is_wanted(record: Record | None, rerun: Rerun) -> bool:
-    return rerun == "all" or record is None or (rerun == "failed" and record.status != "ok")
-
-
-def _lacks_comparison(record: Record | None) -> bool:
-    """Whether a cell was measured when its dense cell had no figures."""
-    gap = None if record is None else record.metrics.get(GAP)
-    return gap is not None and gap.value is None and gap.reason == NO_DENSE
-
-
-def _preparations(
-    plan: Plan, missing: dict[str, list[CellPlan]], artifacts: Artifacts, device: str
-) -> dict[str, Preparation]:
-    prepare: dict[str, Preparation] = {}
-    for state in plan.states:
-        if state.is_dense or state.name not in missing:
-            continue
-        supply = Supply(plan, state, artifacts, device)
-        saes = {name for cell in missing[state.name] for name in _saes_needed(plan, supply, cell)}
-        wanted = {cell.prepend_bos for cell in missing[state.name]}
-        conventions = {bos for bos in wanted if not supply.dense_reference(bos).is_complete()}
-        if saes or conventions:
-            needed = prepare.setdefault(plan.dense_of(state).name, Preparation())
-            needed.saes.update(saes)
-            needed.conventions.update(conventions)
-    return prepare
-
-
-def _saes_needed(plan: Plan, supply: Supply, cell: CellPlan) -> Iterator[str]:
-    """SAEs that the dense state has to make, or to fit tasks with, before a cell of another state can be measured."""
-    bos, origin, other = cell.prepend_bos, cell.origin, cell.counterpart
-    used = lineage.ancestors(cell.sae)
-    if plan.compares_features and not isinstance(other, str):
-        used += lineage.ancestors(other)
-    yield from (entry.name for entry in used if entry.on == "dense" and not supply.saes(bos).is_made(entry))
-    reference = supply.dense_reference(bos)
-    if not isinstance(origin, str) and not all(reference.has_fit(task, origin) for task in plan.labelled_tasks):
-        yield origin.name
+    def logs(self) -> Path:
+        """Folder for what workers print."""
+        return self.out / "logs"
 
 
 class Run:
@@ -153,15 +52,13 @@ class Run:
         self.n_failed = 0
         """Cells of this run without figures."""
 
-    def run(self, view: View) -> None:
+    def run(self, view: View, executor: Executor) -> None:
         """Run all jobs; a state starts when the dense state of its model is done.
 
         Raises:
             Interrupted: somebody asked to stop; what was known by then is written.
             OSError: a record cannot be written.
         """
-        settings = self._settings
-        executor = LocalExecutor(settings.slots, settings.out / "logs", settings.timeout_seconds)
         names = set(self._work.cells) | set(self._work.prepare)
         pending = [state for state in self._plan.states if state.name in names]
         unfinished = {state.name for state in pending}
@@ -176,7 +73,7 @@ class Run:
                         unfinished.discard(job.name)
                 asked.raise_if_any()
 
-    def _ready(self, pending: list[StatePlan], unfinished: set[str], executor: LocalExecutor) -> StatePlan | None:
+    def _ready(self, pending: list[StatePlan], unfinished: set[str], executor: Executor) -> StatePlan | None:
         """A state that can start now, taken off `pending`; None where there is none, or no room for it."""
         for state in pending:
             if executor.has_room and (state.is_dense or self._plan.dense_of(state).name not in unfinished):

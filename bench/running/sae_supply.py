@@ -27,15 +27,14 @@ from ...registry.sites import Site
 from ...registry.texts import nothing_to
 from ...registry.windows import Batch
 from ..measuring.reading import max_positions
-from ..planning.plan import Plan, StatePlan, calibration_bos
+from ..planning.plan import Plan, StatePlan
+from .artifact_keys import sae_key
 from .artifacts import Artifacts
 
 Supplied = Built | RegistryError | Impossible | LookupError
 """An SAE, or why there is none."""
 
 _COST = "cost.json"
-_RECIPE = 2
-"""Raised when what is kept beside an SAE changes."""
 _MOST_IN_VAIN = 100
 """Batches without a single valid token after which a text is taken to hold nothing but special tokens."""
 
@@ -53,27 +52,8 @@ class SaeSupply:
     """Of each pretrained SAE, what it has to know of the dense model's weights."""
 
     def key(self, entry: SaeEntry) -> dict[str, Any]:
-        """Key of an SAE that is made: its own identity, the model, and the state where it depends on that."""
-        state = self.state
-        compressor: dict[str, Any] = {"steps": [], "calibration": None}
-        if entry.depends_on_state and not state.is_dense:
-            seen = self.plan.calibration_identity(calibration_bos(self.plan.suite.data))
-            compressor = {
-                "steps": state.compressor.identity,
-                "calibration": seen if state.compressor.needs_calibration else None,
-            }
-        return {
-            "kind": "sae",
-            "recipe": _RECIPE,
-            "model": state.model.identity,
-            "compressor": compressor,
-            "sae": self.plan.sae_identity(entry, self.bos),
-        }
-
-    def is_made(self, entry: SaeEntry) -> bool:
-        """Whether an SAE needs no more work than loading, itself and what it is made from."""
-        here = entry.on is None or self.artifacts.find(self.key(entry)) is not None
-        return here and (entry.base is None or self.is_made(entry.base))
+        """Key of an SAE that is made."""
+        return sae_key(self.plan, self.state, entry, self.bos)
 
     def supply(
         self, entries: Sequence[SaeEntry], model: PreTrainedModel, progress: Callable[[float], None]

@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from saetransfer.bench.running.run import GAP
+from saetransfer.bench.running.todo import GAP
 from saetransfer.leaderboard import store
 from saetransfer.leaderboard.record import Failure, Record
 from tests.bench.command import saetransfer

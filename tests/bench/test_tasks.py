@@ -14,7 +14,7 @@ from saetransfer.bench.measuring import measure, pooling, reading
 from saetransfer.bench.planning import plan, suite
 from saetransfer.bench.running import state
 from saetransfer.bench.running.job import CellDone, Job
-from saetransfer.bench.running.run import record_of, todo
+from saetransfer.bench.running.todo import record_of, todo
 from saetransfer.leaderboard import store
 from saetransfer.leaderboard.record import Record
 from tests.bench.test_state import TRAINED, Runner
