@@ -122,12 +122,15 @@ def show(record: Annotated[Path, typer.Argument(help="A record: one .json file b
 @app.command()
 def leaderboard(
     folders: Annotated[list[Path], typer.Argument(help="Folders that `run` wrote records to.")],
-    out: Annotated[Path, typer.Option(help="Markdown file to write.")] = Path("LEADERBOARD.md"),
+    out: Annotated[
+        Path | None, typer.Option(help="Markdown file to write. [default: LEADERBOARD.md, unless --html is given]")
+    ] = None,
+    html: Annotated[Path | None, typer.Option(help="HTML page to write: one file that needs no network.")] = None,
 ) -> None:
-    """A board in Markdown from the records of one or more runs."""
+    """A board in Markdown, or as an HTML page, from the records of one or more runs."""
     from .commands import board_commands
 
-    board_commands.leaderboard(folders, out)
+    board_commands.leaderboard(folders, out or (None if html else Path("LEADERBOARD.md")), html)
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from ...leaderboard import store
 from ...leaderboard.boards import markdown
+from ...leaderboard.page import page
 from ...leaderboard.record import Record
 from ...tasks import shelf as tasks
 from ..console import console as make_console
@@ -17,8 +18,8 @@ from ..errors import UsageError
 from ..measuring.definitions import definitions
 
 
-def leaderboard(folders: Sequence[Path], out: Path) -> None:
-    """`saetransfer leaderboard`."""
+def leaderboard(folders: Sequence[Path], out: Path | None, html: Path | None = None) -> None:
+    """`saetransfer leaderboard`: a board in Markdown, as an HTML page, or both."""
     console = Console(stderr=True)
     found = store.read_all(folders)
     for problem in found.problems:
@@ -27,9 +28,11 @@ def leaderboard(folders: Sequence[Path], out: Path) -> None:
         raise UsageError(
             f"No records in {', '.join(str(folder) for folder in folders)}. `run` writes them to its --out."
         )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(markdown.render(found.records, definitions()), encoding="utf-8")
-    console.print(f"{len(found.records)} cells -> {out}", highlight=False)
+    for file, render in ((out, markdown.render), (html, page.render)):
+        if file is not None:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(render(found.records, definitions()), encoding="utf-8")
+            console.print(f"{len(found.records)} cells -> {file}", highlight=False)
 
 
 def show(path: Path) -> None:

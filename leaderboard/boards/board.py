@@ -100,14 +100,14 @@ def build(records: Iterable[Record], definitions: Mapping[str, Definition]) -> B
         definitions: unit, direction and meaning of metrics by their name in records. A metric without one is shown
             with the unit of its record, without an explanation, and is not ranked.
     """
-    distinct = _distinct(records)
-    groups = comparable(distinct, TASKS)
-    machines = Machines(distinct)
+    cells = distinct(records)
+    groups = comparable(cells, TASKS)
+    machines = Machines(cells)
     models = tuple(_model(group, groups, machines, definitions) for group in groups)
-    return Board(models, tuple(_meanings(models)), tuple(_marks(models)), versions(distinct), machines.sentence)
+    return Board(models, tuple(_meanings(models)), tuple(_marks(models)), versions(cells), machines.sentence)
 
 
-def _distinct(records: Iterable[Record]) -> list[Record]:
+def distinct(records: Iterable[Record]) -> list[Record]:
     """Each cell once, although several suites may hold it under the same names; figures go before failures."""
     newest_first = sorted(records, key=lambda record: record.created_at, reverse=True)
     cells: dict[tuple[str, ...], Record] = {}

@@ -47,7 +47,7 @@ def failure(record: Record) -> str:
 def counts(records: Sequence[Record]) -> str:
     """How many cells ended in which way, and how many of their grids are not there."""
     found = Counter(record.status for record in records)
-    return f"{found['ok']} ok, {found['failed']} failed, {found['skipped']} skipped, {len(_missing(records))} missing"
+    return f"{found['ok']} ok, {found['failed']} failed, {found['skipped']} skipped, {len(missing(records))} missing"
 
 
 def notes(group: ComparableRecords, groups: Iterable[ComparableRecords]) -> list[str]:
@@ -55,8 +55,9 @@ def notes(group: ComparableRecords, groups: Iterable[ComparableRecords]) -> list
     told = []
     if different := differences(group, groups):
         told.append(f"Not comparable with the other tables of this model; here: {', '.join(different)}.")
-    if missing := _missing(group.records):
-        told.append(f"Missing from the grid: {', '.join(missing)}.")
+    if absent := missing(group.records):
+        cells = ", ".join(f"{printable(sae)} on {printable(compressor)}" for sae, compressor in absent)
+        told.append(f"Missing from the grid: {cells}.")
     return told + _warnings(group.records) + _reasons(group.records)
 
 
@@ -74,8 +75,8 @@ def versions(records: Iterable[Record]) -> str:
     )
 
 
-def _missing(records: Iterable[Record]) -> list[str]:
-    """Combinations of the states and SAEs of one suite that have no record."""
+def missing(records: Iterable[Record]) -> list[tuple[str, str]]:
+    """Combinations of an SAE and a compressor of one suite that have no record."""
     names = [(record.labels.suite, record.labels.sae, record.labels.compressor) for record in records]
     present = {(sae, compressor) for _, sae, compressor in names}
     expected = {
@@ -84,7 +85,7 @@ def _missing(records: Iterable[Record]) -> list[str]:
         for sae in {sae for own, sae, _ in names if own == suite}
         for compressor in {compressor for own, _, compressor in names if own == suite}
     }
-    return [f"{printable(sae)} on {printable(compressor)}" for sae, compressor in sorted(expected - present)]
+    return sorted(expected - present)
 
 
 def _warnings(records: Iterable[Record]) -> list[str]:

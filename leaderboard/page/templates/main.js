@@ -1,0 +1,8 @@
+// Starts everything; tests wait for `data-ready`.
+
+startFilters();
+await startTable();
+startPlots();
+changed();
+openFromAddress();
+document.documentElement.dataset.ready = "true";
