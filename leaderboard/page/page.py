@@ -27,6 +27,7 @@ _SCRIPTS = (
     "theme.js",
     "filters.js",
     "table.js",
+    "boards.js",
     "plots.js",
     "cell.js",
     "main.js",
@@ -42,7 +43,8 @@ def render(records: Iterable[Record], definitions: Mapping[str, Definition]) -> 
         definitions: unit, direction and meaning of metrics by their name in records.
     """
     cells = distinct(records)
-    return _html(build(cells, definitions), payload(comparable(cells, TASKS), definitions))
+    board = build(cells, definitions)
+    return _html(board, payload(comparable(cells, TASKS), board.models, definitions))
 
 
 def _html(board: Board, data: Mapping[str, object]) -> str:
@@ -57,7 +59,6 @@ def _html(board: Board, data: Mapping[str, object]) -> str:
     plotly, datatables = libraries.plotly(), libraries.datatables()
     return environment.get_template("page.html").render(
         board=board,
-        sets=data["sets"],
         libraries=(plotly, datatables),
         data=json_in_script(data),
         plotly=code_in_script(plotly.code),

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ..boards.columns import GAP, Definition
+from ..boards.board import ModelBoard
+from ..boards.columns import Definition
 from ..boards.controls import violations
 from ..boards.groups import ComparableRecords
 from ..boards.matching import unmatched
 from ..boards.notes import failure, missing
-from ..boards.sections import Section, is_dense, is_frozen, sections, state_namer
+from ..boards.sections import Section, sections
+from ..boards.states import is_dense, is_frozen, row_namer
 from ..record import Record, canonical_json
 from ..store import cell_path
 from ..text import printable
@@ -38,15 +40,26 @@ class Pool:
         return self._places[key]
 
 
-def payload(groups: Sequence[ComparableRecords], definitions: Mapping[str, Definition]) -> dict[str, Any]:
-    """Everything that the scripts read, as JSON; a pure function of the records."""
+def payload(
+    groups: Sequence[ComparableRecords], models: Sequence[ModelBoard], definitions: Mapping[str, Definition]
+) -> dict[str, Any]:
+    """Everything that the scripts read, as JSON; a pure function of the records.
+
+    Args:
+        groups: the comparable records.
+        models: their boards, in the same order.
+        definitions: unit, direction and meaning of metrics by their name in records.
+    """
     columns = quantities([record for group in groups for record in group.records], definitions)
     pool = Pool()
-    cells = [cell for place, group in enumerate(groups) for cell in _cells(place, group, columns, pool)]
+    cells: list[dict[str, Any]] = []
+    for place, (group, model) in enumerate(zip(groups, models, strict=True)):
+        best = _best(model, [column.name for column in columns])
+        for cell in _cells(group, columns, pool):
+            cells.append({"set": place, **cell, "best": best.get(cell.get("id", ""), [])})
     return {
         "sets": [{"model": group.title, "facts": group.facts} for group in groups],
         "quantities": [_described(column) for column in columns],
-        "gap": next((place for place, column in enumerate(columns) if column.name == GAP), None),
         "cells": cells,
         "pool": pool.values,
     }
@@ -65,14 +78,13 @@ def _described(column: Quantity) -> dict[str, Any]:
     }
 
 
-def _cells(place: int, group: ComparableRecords, columns: Sequence[Quantity], pool: Pool) -> Iterator[dict[str, Any]]:
-    name_state = state_namer(group.records)
+def _cells(group: ComparableRecords, columns: Sequence[Quantity], pool: Pool) -> Iterator[dict[str, Any]]:
+    name_row = row_namer(group.records)
     marked, violated = unmatched(group.records), violations(group.records)
     for part in sections(group.records):
         for record in part.records:
             yield {
-                "set": place,
-                "compressor": name_state(record),
+                "compressor": name_row(record),
                 **_named(record, part),
                 **_figures(record, columns, pool),
                 "notes": _notes(record, marked, violated),
@@ -80,7 +92,6 @@ def _cells(place: int, group: ComparableRecords, columns: Sequence[Quantity], po
             }
     for sae, compressor in missing(group.records):
         yield {
-            "set": place,
             "model": group.title,
             "compressor": printable(compressor),
             "sae": printable(sae),
@@ -88,6 +99,21 @@ def _cells(place: int, group: ComparableRecords, columns: Sequence[Quantity], po
             "reason": "there is no record of this combination",
             "values": [],
         }
+
+
+def _best(model: ModelBoard, names: Sequence[str]) -> dict[str, list[int]]:
+    """By cell id, the places of the quantities in which the cell is the best on the board."""
+    places = {name: place for place, name in enumerate(names)}
+    found: dict[str, list[int]] = {}
+    for row in model.cells.rows:
+        best = [
+            places[header.key]
+            for header, cell in zip(model.cells.headers, row.cells, strict=True)
+            if cell.best and header.key in places
+        ]
+        for cell_id in row.cell_ids:
+            found.setdefault(cell_id, []).extend(best)
+    return found
 
 
 def _named(record: Record, part: Section) -> dict[str, Any]:
@@ -99,7 +125,6 @@ def _named(record: Record, part: Section) -> dict[str, Any]:
         "frozen": is_frozen(record),
         "dense": is_dense(record),
         "method": _method(record),
-        "best": record.cell_id in part.best,
         "status": record.status,
         "reason": failure(record),
         "file": cell_path(".", record.labels, record.cell_id).as_posix(),

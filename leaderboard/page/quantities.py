@@ -5,10 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from functools import partial
+from typing import NamedTuple
 
 from ..boards.columns import COLUMNS, MEANINGS_OF_STATES, Definition, defined
-from ..boards.sections import is_frozen
+from ..boards.facts import (
+    compression,
+    number_in,
+    relative_size,
+    sae_bytes,
+    size_bytes,
+    training_seconds,
+    training_tokens,
+)
 from ..record import Measurement, Record
 from ..text import printable
 
@@ -53,37 +62,17 @@ class _Fact(NamedTuple):
     shown: bool = False
 
 
-def _compression(*keys: str) -> Callable[[Record], float | None]:
-    return lambda record: _number(record.compression, *keys)
-
-
-def _sae(*keys: str) -> Callable[[Record], float | None]:
-    return lambda record: _number(record.sae, *keys)
-
-
-def _cost_of_making(key: str) -> Callable[[Record], float | None]:
-    """Nothing for an SAE that was there before the model was compressed."""
-    return lambda record: (
-        None if is_frozen(record) or record.labels.sae_source == "random" else _number(record.sae, "cost", key)
-    )
-
-
-def _relative_size(record: Record) -> float | None:
-    size_bytes, dense_bytes = (_number(record.compression, "bytes", kind) for kind in ("theoretical", "dense"))
-    return size_bytes / dense_bytes if size_bytes is not None and dense_bytes else None
-
-
 _FACTS = (
-    _Fact("state.size", "size", "%", False, MEANINGS_OF_STATES["size"], _relative_size, shown=True),
-    _Fact("state.bits", "bits", "bits", False, MEANINGS_OF_STATES["bits"], _compression("effective_bits")),
-    _Fact("state.zeros", "zeros", "%", None, MEANINGS_OF_STATES["zeros"], _compression("sparsity")),
+    _Fact("state.size", "size", "%", False, MEANINGS_OF_STATES["size"], relative_size, shown=True),
+    _Fact("state.bits", "bits", "bits", False, MEANINGS_OF_STATES["bits"], partial(compression, name="effective_bits")),
+    _Fact("state.zeros", "zeros", "%", None, MEANINGS_OF_STATES["zeros"], partial(compression, name="sparsity")),
     _Fact(
         "state.bytes",
         "bytes",
         "bytes",
         False,
         "bytes of the model's weights in the smallest layout that holds them",
-        _compression("bytes", "theoretical"),
+        size_bytes,
     ),
     _Fact(
         "state.bytes_held",
@@ -91,7 +80,7 @@ _FACTS = (
         "bytes",
         False,
         "bytes of the model's weights as they lay in memory during the measurement",
-        _compression("bytes", "actual"),
+        partial(size_bytes, kind="actual"),
     ),
     _Fact(
         "state.weight_error",
@@ -99,24 +88,24 @@ _FACTS = (
         "1",
         False,
         MEANINGS_OF_STATES["weight error"],
-        _compression("weight_error"),
+        partial(compression, name="weight_error"),
     ),
     _Fact(
         "state.output_error",
         "output error",
         "1",
         False,
-        "norm of the change of the outputs of these layers on calibration text, relative to their norm",
-        _compression("output_error"),
+        MEANINGS_OF_STATES["output error"],
+        partial(compression, name="output_error"),
     ),
-    _Fact("sae.latents", "latents", "latents", None, "width of the SAE", _sae("d_sae")),
+    _Fact("sae.latents", "latents", "latents", None, "width of the SAE", lambda record: number_in(record.sae, "d_sae")),
     _Fact(
         "sae.bytes",
         "SAE bytes",
         "bytes",
         False,
         "bytes of the SAE's weights in the smallest layout that holds them",
-        _sae("smallest_bytes"),
+        sae_bytes,
     ),
     _Fact(
         "sae.training_seconds",
@@ -124,7 +113,7 @@ _FACTS = (
         "seconds",
         False,
         "wall time of making the SAE for this state, that of its activations included",
-        _cost_of_making("seconds"),
+        training_seconds,
     ),
     _Fact(
         "sae.training_tokens",
@@ -132,7 +121,7 @@ _FACTS = (
         "tokens",
         False,
         "tokens read to make the SAE for this state",
-        _cost_of_making("tokens"),
+        training_tokens,
     ),
 )
 
@@ -191,12 +180,3 @@ def _figure(measurement: Measurement | None) -> Figure:
     if measurement is None:
         return Figure(None)
     return Figure(measurement.value, measurement.ci, measurement.n, measurement.reason)
-
-
-def _number(facts: Any, *keys: str) -> float | None:
-    """A number from a part of a record whose fields are open."""
-    for key in keys:
-        facts = facts.get(key) if isinstance(facts, Mapping) else None
-    if isinstance(facts, bool) or not isinstance(facts, int | float):
-        return None
-    return float(facts) if math.isfinite(facts) else None

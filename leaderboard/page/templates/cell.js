@@ -33,9 +33,9 @@ function part(cell, title, names) {
 
 // What a table of figures may show; columns that would stay empty are left out.
 const FIGURE_COLUMNS = [
-  ["value", (cell, place) => figure(cell, place).split(" ± ")[0], "figure"],
-  ["95 % interval", (cell, place) => intervalOf(cell, place)?.map(number).join(" to ") ?? "", "figure"],
-  ["n", (cell, place) => pool[cell.n][place]?.toLocaleString("en") ?? "", "figure"],
+  ["value", (cell, place) => figure(cell, place).split(" ± ")[0], "number"],
+  ["95 % interval", (cell, place) => intervalOf(cell, place)?.map(number).join(" to ") ?? "", "number"],
+  ["n", (cell, place) => pool[cell.n][place]?.toLocaleString("en") ?? "", "number"],
   ["reason", (cell, place) => reasonOf(cell, place) ?? "", "reason"],
 ];
 
@@ -50,7 +50,7 @@ function figuresOf(cell, group) {
   const known = places.filter((place) => valueOf(cell, place) !== null || reasonOf(cell, place));
   if (!known.length) return null;
   const columns = FIGURE_COLUMNS.filter(([, text]) => known.some((place) => text(cell, place) !== ""));
-  const heads = [["figure"], ...columns].map(([title, , kind]) => element("th", { scope: "col", class: kind }, title));
+  const heads = [["number"], ...columns].map(([title, , kind]) => element("th", { scope: "col", class: kind }, title));
   const open = known.some((place) => quantities[place].shown);
   return element(
     "details",
@@ -99,8 +99,8 @@ function fillDialog(cell) {
 
 function openFromAddress() {
   const key = location.hash.startsWith("#cell=") ? location.hash.slice("#cell=".length) : null;
-  const cell = cells.find((one) => one.id === key);
-  if (!cell) {
+  const cell = cellOf.get(key);
+  if (!cell?.record) {
     if (dialog.open) dialog.close();
     return;
   }

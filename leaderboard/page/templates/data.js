@@ -11,6 +11,7 @@ cells.forEach((cell, place) => {
   cell.key = cell.id ?? `missing-${place}`;
 });
 
+const cellOf = new Map(cells.map((cell) => [cell.key, cell]));
 const placeOf = new Map(quantities.map((quantity, place) => [quantity.name, place]));
 
 function valueOf(cell, place) {

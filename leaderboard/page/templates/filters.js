@@ -89,6 +89,7 @@ function setName(set) {
 
 function startFilters() {
   sets.forEach((set, place) => byId("set").append(element("option", { value: place }, setName(set))));
+  byId("set-label").hidden = sets.length < 2;
   if (sets.length > 1) byId("set").append(element("option", { value: ALL_SETS }, "all, one after the other"));
   byId("set").addEventListener("change", () => {
     filters.set = byId("set").value;

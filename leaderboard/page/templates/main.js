@@ -2,6 +2,7 @@
 
 startFilters();
 await startTable();
+startBoards();
 startPlots();
 changed();
 openFromAddress();

@@ -214,7 +214,7 @@ function startPlot(plot) {
   );
   draw(plot);
   plot.canvas.on?.("plotly_click", ({ points }) => {
-    const cell = cells.find((one) => one.key === points[0].customdata?.[0]);
+    const cell = cellOf.get(points[0].customdata?.[0]);
     if (cell) openCell(cell);
   });
 }

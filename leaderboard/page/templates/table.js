@@ -23,7 +23,9 @@ async function loadDataTables() {
     },
   } = await import(address));
   URL.revokeObjectURL(address);
-  DataTable.type("figure", { order: { asc: inOrder(1), desc: inOrder(-1) }, className: "figure" });
+  // Values from the attributes of a table are texts.
+  const pre = (value) => (value === null || value === "" ? null : Number(value));
+  DataTable.type("figure", { order: { pre, asc: inOrder(1), desc: inOrder(-1) }, className: "number" });
 }
 
 function nameColumn(title, of, extra = {}) {
@@ -81,11 +83,10 @@ function quantityColumn(place) {
     title: heading(quantity),
     data: null,
     type: "figure",
-    className: "figure",
     orderSequence: quantity.better > 0 ? ["desc", "asc", ""] : ["asc", "desc", ""],
     render: (cell, kind) => (kind === "display" ? figure(cell, place) : valueOf(cell, place)),
     createdCell: (node, _, cell) => {
-      if (cell.best && quantity.name === "perplexity.transfer_gap") node.classList.add("best");
+      if (cell.best.includes(place)) node.classList.add("best");
       const reason = reasonOf(cell, place);
       if (reason) {
         node.tabIndex = 0;
