@@ -135,7 +135,7 @@ class Record(Part):
     spec: Spec
     compression: dict[str, Any] | None = None
     sae: dict[str, Any] | None = None
-    """What the SAE turned out to be: widths, architecture, parameters, training cost."""
+    """What the SAE turned out to be: widths, architecture, parameters, bytes, speed, training cost."""
     metrics: dict[str, Measurement] = Field(default_factory=dict)
     per_document: dict[str, list[float]] = Field(default_factory=dict)
     """Sums over the tokens of each document (or group of documents in a long text), or of each test example of a data

@@ -40,6 +40,9 @@ from .memory import OUT_OF_MEMORY, ran_out
 from .profiling import Stopwatch
 from .supply import Supply
 
+_SPEED_TOKENS = 1024
+"""Tokens of a batch on which the speed of an SAE is measured: some percent of what evaluating it costs."""
+
 
 def run(job: Job, emit: Callable[[Event], None]) -> JobDone | JobLost:
     """Measure a state; every wanted cell ends in a record, whatever happens.
@@ -95,6 +98,8 @@ class _Outcome:
     compression: dict[str, Any] | None = None
     done: set[str] = field(default_factory=set)
     """SAEs whose record is out."""
+    tokens_per_second: dict[str, float] = field(default_factory=dict)
+    """How fast each SAE encodes and decodes."""
 
 
 class _StateRun:
@@ -178,6 +183,10 @@ class _StateRun:
             )  # fmt: skip
             with self._failing(ready):
                 counted = count(scene, ready)
+                with self._watch.phase("speed"):
+                    for cell in ready:
+                        sae = supplied[cell.labels.sae].sae
+                        self._outcome.tokens_per_second[cell.labels.sae] = build.speed(sae, _SPEED_TOKENS)
                 for cell in ready:
                     self._report(cell, counted[cell.labels.sae], supplied[cell.labels.sae])
 
@@ -237,8 +246,11 @@ class _StateRun:
         self._emit(CellDone(record, found.table if found else None))
 
     def _facts(self, cell: CellPlan, supplied: Built) -> dict[str, Any]:
-        read_otherwise = notes(cell.sae, self._plan.suite.data.context, cell.prepend_bos)
-        return build.facts(supplied.sae) | {"cost": asdict(supplied.cost), "notes": read_otherwise}
+        return build.facts(supplied.sae) | {
+            "tokens_per_second": self._outcome.tokens_per_second[cell.labels.sae],
+            "cost": asdict(supplied.cost),
+            "notes": notes(cell.sae, self._plan.suite.data.context, cell.prepend_bos),
+        }
 
     @contextmanager
     def _failing(self, cells: Sequence[CellPlan]) -> Iterator[None]:

@@ -8,7 +8,15 @@ from typing import NamedTuple, TypeVar
 
 from ..record import Measurement, Record
 from .cells import Cell, Header
-from .facts import compression, relative_size, sae_bytes, size_bytes, training_seconds, training_tokens
+from .facts import (
+    compression,
+    relative_size,
+    sae_bytes,
+    sae_tokens_per_second,
+    size_bytes,
+    training_seconds,
+    training_tokens,
+)
 from .figures import NO_VALUE, figure, share, size
 
 GAP = "perplexity.transfer_gap"
@@ -166,6 +174,15 @@ COLUMNS = (
         sae_bytes,
         lambda found: size(found, None),
         "bytes of the SAE's weights in the smallest layout that holds them",
+        of_state=False,
+    ),
+    _fact(
+        "SAE tokens/s",
+        6,
+        sae_tokens_per_second,
+        "{:,.0f}".format,
+        "tokens that the SAE encodes and decodes in a second where this cell was measured, median of several runs",
+        higher_is_better=True,
         of_state=False,
     ),
     Column(

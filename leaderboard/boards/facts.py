@@ -51,5 +51,10 @@ def sae_bytes(record: Record) -> float | None:
     return number_in(record.sae, "smallest_bytes")
 
 
+def sae_tokens_per_second(record: Record) -> float | None:
+    """How fast the SAE encodes and decodes."""
+    return number_in(record.sae, "tokens_per_second")
+
+
 def _made_before(record: Record) -> bool:
     return record.labels.sae_source in ("pretrained", "random") or record.spec.sae.get("on") == "dense"

@@ -81,7 +81,10 @@ def _smallest(name: str, weights: Tensor) -> int:
 
 @torch.no_grad()
 def speed(sae: SAE[Any], tokens: int) -> float:
-    """Tokens encoded and decoded in a second, in batches of `tokens`: the median of several runs after warming up."""
+    """Tokens encoded and decoded in a second, in batches of `tokens`: the median of several runs after warming up.
+
+    Where the SAE is: on its device, with the threads that PyTorch has there.
+    """
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(tokens, sae.cfg.d_in, generator=generator).to(sae.W_enc)
     for _ in range(_WARM_UPS):

@@ -82,6 +82,19 @@ def test_every_cell_has_a_record_with_every_metric(whole: Runner) -> None:
             assert figure.value is not None or figure.reason, (name, metric)
 
 
+def test_a_record_says_what_its_sae_costs(whole: Runner) -> None:
+    for name, record in whole.records.items():
+        assert record.sae is not None, name
+        assert record.sae["tokens_per_second"] > 0, name
+        assert record.sae["nonzero_parameters"] <= record.sae["parameters"], name
+        assert record.sae["smallest_bytes"] <= record.sae["size_bytes"], name
+        trained = "once" in name or "native" in name
+        assert (record.sae["cost"]["tokens"], record.sae["cost"]["flops"] > 0) == (
+            (7 * 256, True) if trained else (32768, True) if "half" in name else (0, False)
+        ), name
+    assert {phase.name for phase in whole.records["dense/frozen"].phases} >= {"speed"}
+
+
 def test_the_id_in_a_record_is_the_one_planned_and_follows_from_its_spec(whole: Runner) -> None:
     planned = {f"{cell.labels.compressor}/{cell.labels.sae}": cell.cell_id for cell in whole.plan.cells}
     assert {name: record.cell_id for name, record in whole.records.items()} == planned

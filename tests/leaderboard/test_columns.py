@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from saetransfer.bench.measuring.definitions import definitions
-from saetransfer.leaderboard.boards.columns import Column, Definition, defined, header
+from saetransfer.leaderboard.boards.columns import COLUMNS, Column, Definition, defined, header
 from saetransfer.leaderboard.record import Measurement
 from tests.leaderboard.examples import record
 
@@ -29,3 +29,10 @@ def test_the_tasks_define_the_figures_of_their_data_sets() -> None:
     known = definitions()
     for name in ("accuracy_k5", "transfer_accuracy_k5", "accuracy_raw"):
         assert defined(f"probing.sst2.label.{name}", known) == known[f"probing.{name}"]
+
+
+def test_the_speed_of_an_sae_is_a_column_of_its_own() -> None:
+    column = next(column for column in COLUMNS if column.title == "SAE tokens/s")
+    one = record()
+    assert column.is_empty([one.model_copy(update={"sae": None}), one.model_copy(update={"sae": {"d_in": 3}})])
+    assert column.show(one.model_copy(update={"sae": {"tokens_per_second": 12_345.6}})) == "12,346"
