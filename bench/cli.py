@@ -53,6 +53,18 @@ class Listed(str, Enum):
     SUITES = "suites"
 
 
+class Section(str, Enum):
+    """What `leaderboard` writes."""
+
+    BOARD = "board"
+    ANSWER = "answer"
+    COMPRESSORS = "compressors"
+    SAES = "saes"
+    PARETO = "pareto"
+    CELLS = "cells"
+    DAMAGE = "damage"
+
+
 @app.command()
 def run(  # noqa: PLR0913 - each argument is an option of the command
     suite: Annotated[str, typer.Argument(help="Name of a suite that ships (see `list suites`), or a .yaml file.")],
@@ -123,14 +135,21 @@ def show(record: Annotated[Path, typer.Argument(help="A record: one .json file b
 def leaderboard(
     folders: Annotated[list[Path], typer.Argument(help="Folders that `run` wrote records to.")],
     out: Annotated[
-        Path | None, typer.Option(help="Markdown file to write. [default: LEADERBOARD.md, unless --html is given]")
+        Path | None,
+        typer.Option(
+            help="Markdown file: new, or one that holds the comments between which it goes. [default: LEADERBOARD.md, "
+            "unless --html is given]"
+        ),
     ] = None,
     html: Annotated[Path | None, typer.Option(help="HTML page to write: one file that needs no network.")] = None,
+    section: Annotated[
+        Section, typer.Option(help="What of it goes into the Markdown file, between comments of its own.")
+    ] = Section.BOARD,
 ) -> None:
-    """A board in Markdown, or as an HTML page, from the records of one or more runs."""
+    """Boards from the records of one or more runs, with what they say first: in Markdown, or as an HTML page."""
     from .commands import board_commands
 
-    board_commands.leaderboard(folders, out or (None if html else Path("LEADERBOARD.md")), html)
+    board_commands.leaderboard(folders, out or (None if html else Path("LEADERBOARD.md")), html, section.value)
 
 
 def main() -> None:
@@ -148,8 +167,8 @@ def main() -> None:
 
 
 def _is_users(error: ValueError) -> bool:
-    from ..leaderboard.errors import RecordError
+    from ..leaderboard.errors import PageError, RecordError
     from ..registry.errors import RegistryError
     from .errors import UsageError
 
-    return isinstance(error, UsageError | RegistryError | RecordError)
+    return isinstance(error, UsageError | RegistryError | RecordError | PageError)

@@ -16,19 +16,20 @@ from typing import Annotated
 import typer
 
 from ..leaderboard import store
+from ..leaderboard.boards import place
 from ..leaderboard.boards.columns import MEANINGS_OF_STATES, TASKS, header, of_states
 from ..leaderboard.boards.groups import ComparableRecords, comparable
 from ..leaderboard.boards.markdown import escape
 from ..leaderboard.boards.notes import failure, versions
 from ..leaderboard.boards.states import is_frozen
+from ..leaderboard.errors import PageError
 from ..leaderboard.record import Record
 from ..leaderboard.text import printable
 from .errors import UsageError
 from .measuring.definitions import definitions
 from .planning import suite
 
-BEGIN = "<!-- saetransfer:compressors:begin -->"
-END = "<!-- saetransfer:compressors:end -->"
+SECTION = "compressors"
 _SUITE = "compressors"
 
 
@@ -42,24 +43,9 @@ def main(
     """Put the tables of compressors into a Markdown file."""
     try:
         tables = render(store.read_all(folders).records)
-        out.write_text(replaced(out.read_text(encoding="utf-8"), tables), encoding="utf-8")
-    except UsageError as error:
+        out.write_text(place.replaced(out.read_text(encoding="utf-8"), SECTION, tables), encoding="utf-8")
+    except (UsageError, PageError) as error:
         raise typer.BadParameter(str(error)) from error
-
-
-def replaced(page: str, tables: str) -> str:
-    """A page with the tables in the place of what stood between the two comments.
-
-    Raises:
-        UsageError: the page does not hold each of them once, in order.
-    """
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end or BEGIN in rest or END in after:
-        raise UsageError(
-            f"The page must hold, once and in this order, {BEGIN} and {END}; put them where tables belong."
-        )
-    return f"{before}{BEGIN}\n\n{tables}\n{END}{after}"
 
 
 def render(records: Iterable[Record]) -> str:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ...leaderboard import store
-from ...leaderboard.boards import markdown
+from ...leaderboard.boards import board, markdown, place
 from ...leaderboard.page import page
 from ...leaderboard.record import Record
 from ...tasks import shelf as tasks
@@ -18,9 +18,33 @@ from ..errors import UsageError
 from ..measuring.definitions import definitions
 
 
-def leaderboard(folders: Sequence[Path], out: Path | None, html: Path | None = None) -> None:
-    """`saetransfer leaderboard`: a board in Markdown, as an HTML page, or both."""
+def leaderboard(folders: Sequence[Path], out: Path | None, html: Path | None, section: str) -> None:
+    """`saetransfer leaderboard`: a section of a Markdown file, an HTML page, or both."""
     console = Console(stderr=True)
+    records = read(folders, console)
+    if out is not None:
+        text = markdown.to_markdown(board.build(records, definitions()), section)
+        _write(out, place.placed(_text_of(out), section, text), len(records), console)
+    if html is not None:
+        _write(html, page.render(records, definitions()), len(records), console)
+
+
+def _text_of(file: Path) -> str:
+    return file.read_text(encoding="utf-8") if file.exists() else ""
+
+
+def _write(file: Path, text: str, n_records: int, console: Console) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")
+    console.print(f"{n_records} cells -> {file}", highlight=False)
+
+
+def read(folders: Sequence[Path], console: Console) -> tuple[Record, ...]:
+    """The records of some folders; what is none is told of and left out.
+
+    Raises:
+        UsageError: there are none.
+    """
     found = store.read_all(folders)
     for problem in found.problems:
         console.print(f"left out: {problem.path}: {problem.message}", style="yellow", markup=False, highlight=False)
@@ -28,11 +52,7 @@ def leaderboard(folders: Sequence[Path], out: Path | None, html: Path | None = N
         raise UsageError(
             f"No records in {', '.join(str(folder) for folder in folders)}. `run` writes them to its --out."
         )
-    for file, render in ((out, markdown.render), (html, page.render)):
-        if file is not None:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(render(found.records, definitions()), encoding="utf-8")
-            console.print(f"{len(found.records)} cells -> {file}", highlight=False)
+    return found.records
 
 
 def show(path: Path) -> None:

@@ -29,9 +29,9 @@ class StateFigure:
     """Whether it is over all frozen SAEs that the figure is known of on any state."""
 
 
-def of_state(column: Column, state: State) -> Cell:
+def shared(column: Column, records: Iterable[Record]) -> Cell:
     """A figure that the cells of a state share, from the first that has it."""
-    for record in _measured(state.records):
+    for record in _measured(records):
         cell = column.cell(record)
         if cell.text != NO_VALUE:
             return cell

@@ -12,34 +12,22 @@ from dataclasses import dataclass
 from ..record import Record
 from ..text import printable
 from .answer import answer
-from .averages import INCOMPLETE
-from .cell_table import VIOLATED, cell_table
+from .cell_table import cell_table
 from .cells import Grid
 from .columns import TASKS, Definition
 from .compressors import compressors, figures_of
 from .controls import violations
 from .damage import SharedDamage, shared_damage
-from .figures import share
 from .groups import ComparableRecords, comparable
 from .hardware import Machines
-from .matching import TOLERANCE, UNMATCHED, unmatched
-from .noise import MEANING, NOISE, noise
+from .legend import marks, meanings
+from .matching import unmatched
+from .noise import noise
 from .notes import counts, failure, notes, versions
 from .pareto import Front, fronts, pareto
 from .saes import contests, saes
 from .sections import Section, sections
 from .states import row_namer, states
-
-_MARKS = {
-    "±": "half the width of the 95 % interval",
-    "bold": "best: of rank 1, and not all share it. Rank is 1 + the number of rivals whose interval lies wholly on "
-    "the better side, so figures whose intervals overlap can share a rank",
-    INCOMPLETE: "a mean over fewer frozen SAEs than other states have: not ranked",
-    UNMATCHED: f"L0 differs by more than {share(TOLERANCE)} from that of the SAE made for the dense model at the same "
-    "site and state: not matched, so figures are not comparable at equal sparsity",
-    VIOLATED: "a control does not hold for this cell: the notes say which",
-    NOISE: MEANING,
-}
 
 
 @dataclass(frozen=True)
@@ -74,7 +62,8 @@ class ModelBoard:
     @property
     def grids(self) -> tuple[Grid, ...]:
         """All tables that there are, in the order in which they are read."""
-        return tuple(grid for grid in (self.compressors, self.saes, self.pareto, self.cells) if grid is not None)
+        damage = None if self.shared_damage is None else self.shared_damage.grid
+        return tuple(one for one in (self.compressors, self.saes, self.pareto, self.cells, damage) if one is not None)
 
 
 @dataclass(frozen=True)
@@ -104,7 +93,9 @@ def build(records: Iterable[Record], definitions: Mapping[str, Definition]) -> B
     groups = comparable(cells, TASKS)
     machines = Machines(cells)
     models = tuple(_model(group, groups, machines, definitions) for group in groups)
-    return Board(models, tuple(_meanings(models)), tuple(_marks(models)), versions(cells), machines.sentence)
+    grids = [grid for model in models for grid in model.grids]
+    told = [note for model in models for note in model.notes]
+    return Board(models, meanings(grids), marks(grids, told), versions(cells), machines.sentence)
 
 
 def distinct(records: Iterable[Record]) -> list[Record]:
@@ -175,32 +166,3 @@ def _places(
 def _sites(records: Iterable[Record]) -> str:
     sites = sorted({printable(record.spec.site) for record in records})
     return f"site {sites[0]}" if len(sites) == 1 else f"{len(sites)} sites"
-
-
-def _meanings(models: Iterable[ModelBoard]) -> Iterator[tuple[str, str]]:
-    """Each heading that means something once, without its unit and arrow, in the order in which they are read."""
-    told: dict[str, str] = {}
-    for model in models:
-        for grid in model.grids:
-            for header in grid.headers:
-                if header.meaning:
-                    told.setdefault(_title(header.text), header.meaning)
-    yield from told.items()
-
-
-def _title(heading: str) -> str:
-    return heading.removesuffix(" ↑").removesuffix(" ↓").partition(" (")[0]
-
-
-def _marks(models: Sequence[ModelBoard]) -> Iterator[tuple[str, str]]:
-    cells = [cell for model in models for grid in model.grids for row in grid.rows for cell in row.cells]
-    texts = [cell.text for cell in cells]
-    used = {
-        "±": any("±" in text for text in texts),
-        "bold": any(cell.best for cell in cells),
-        INCOMPLETE: any(text.endswith(INCOMPLETE) for text in texts),
-        UNMATCHED: any(text.endswith(UNMATCHED) for text in texts),
-        VIOLATED: any(text.endswith(VIOLATED) for text in texts),
-        NOISE: any(note.startswith(NOISE) for model in models for note in model.notes),
-    }
-    return ((mark, text) for mark, text in _MARKS.items() if used[mark])

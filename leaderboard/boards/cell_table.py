@@ -9,7 +9,7 @@ from .cells import Cell, Grid, Header, Row
 from .columns import COLUMNS, L0, Column, Definition, direction, head
 from .matching import UNMATCHED
 from .notes import short_status, status
-from .ranking import ranked
+from .ranking import among
 from .sections import Section
 from .states import is_dense, is_random
 
@@ -56,12 +56,10 @@ def cell_table(
 
 def _figures(column: Column, records: Sequence[Record], unmatched: Collection[str], higher: bool | None) -> list[Cell]:
     found = [column.cell(record) for record in records]
-    # Among states of a random SAE there is nothing to win: it is the control.
-    rivals = [place for place, record in enumerate(records) if not is_dense(record) and not is_random(record)]
-    # Figures of the model are ranked once, in the table of compressors.
-    rivals = [] if column.of_state else rivals
-    for place, cell in zip(rivals, ranked([found[place] for place in rivals], higher), strict=True):
-        found[place] = cell
+    # Among states of a random SAE there is nothing to win: it is the control. Figures of the model are ranked once, in
+    # the table of compressors.
+    competes = [not (column.of_state or is_dense(record) or is_random(record)) for record in records]
+    found = among(found, competes, higher)
     if column.metric == L0:
         found = marked(found, records, unmatched)
     return found

@@ -228,8 +228,8 @@ _ERRORS = (
     ),
 )
 SPEED = (
-    _metric("cost.prefill_tokens_per_second", "prefill", 3, of_state=True),
-    _metric("cost.latency_ms", "latency", 3, of_state=True),
+    _metric("cost.latency_ms_p50", "latency", 3, of_state=True),
+    _metric("cost.decode_tokens_per_second", "decoding", 3, of_state=True),
 )
 COMPRESSORS = (
     *_WEIGHTS,

@@ -6,17 +6,16 @@ Figures of SAEs are means over the frozen ones. What depends on the hardware is 
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from ..text import printable
-from .averages import of_state, over_frozen
+from .averages import over_frozen, shared
 from .cells import Cell, Grid, Header, Row
 from .columns import COMPRESSORS, GAP, INCREASE, Column, Definition, direction, head
 from .figures import NO_VALUE
 from .hardware import Machines
 from .notes import ending
-from .ranking import ranked, shown_rank
+from .ranking import among, shown_rank
 from .states import State, sae_title
 
 NAME = "compressors"
@@ -70,21 +69,25 @@ def figures_of(
 
 
 def _column(column: Column, known: Sequence[State], machines: Machines, higher: bool | None) -> list[Cell]:
+    if column.is_cost:
+        return _costs(column, known, machines, higher)
     if column.of_state:
-        cells = [of_state(column, state) for state in known]
-        complete = [True] * len(cells)
+        cells = [shared(column, state.records) for state in known]
+        competes = [not state.is_dense for state in known]
     else:
         found = over_frozen(column, known)
-        cells, complete = [one.cell for one in found], [one.complete for one in found]
-    if column.is_cost:
-        cells = [machines.marked(cell, state.records) for cell, state in zip(cells, known, strict=True)]
-    arenas: dict[str | None, list[int]] = defaultdict(list)
-    for place, state in enumerate(known):
-        if complete[place] and not state.is_dense:
-            arenas[machines.key(state.records) if column.is_cost else None].append(place)
-    for places in arenas.values():
-        for place, cell in zip(places, ranked([cells[place] for place in places], higher), strict=True):
-            cells[place] = cell
+        cells = [one.cell for one in found]
+        competes = [one.complete and not state.is_dense for one, state in zip(found, known, strict=True)]
+    return among(cells, competes, higher)
+
+
+def _costs(column: Column, known: Sequence[State], machines: Machines, higher: bool | None) -> list[Cell]:
+    """Costs under the most usual conditions of each state, ranked among states of the same conditions."""
+    usual = [machines.usual(state.records) for state in known]
+    cells = [machines.marked(shared(column, records), key) for key, records in usual]
+    for conditions in machines.keys:
+        competes = [key == conditions and not state.is_dense for (key, _), state in zip(usual, known, strict=True)]
+        cells = among(cells, competes, higher)
     return cells
 
 

@@ -45,20 +45,20 @@ def fronts(
     found = []
     for cost in _COSTS:
         for quality in _VALUES:
-            for machine in machines.of(known) if cost.is_cost else (None,):
+            for machine in machines.keys if cost.is_cost else (None,):
                 members = [
                     (state.name, figures[cost][place], figures[quality][place], _ids(state))
                     for place, state in enumerate(known)
                     if not state.is_dense
                     and figures[quality][place].rank is not None
-                    and (machine is None or machines.key(state.records) == machine)
+                    and (machine is None or machines.usual(state.records)[0] == machine)
                 ]
                 lower = direction(cost, definitions), direction(quality, definitions)
                 points = front(members, bool(lower[0]), bool(lower[1]))
                 if len(points) > 1:
                     records = [record for state in known for record in state.records]
                     heads = (head(cost, records, definitions), head(quality, records, definitions))
-                    found.append(Front(*heads, points, machine))
+                    found.append(Front(*heads, points, None if machine is None else machines.told(machine)))
     return tuple(found)
 
 

@@ -42,6 +42,14 @@ def ranked(cells: Sequence[Cell], higher_is_better: bool | None) -> list[Cell]:
     ]
 
 
+def among(cells: Sequence[Cell], competes: Sequence[bool], higher_is_better: bool | None) -> list[Cell]:
+    """The cells of a column with the ranks of those that compete; the others stay as they are."""
+    rivals = iter(
+        ranked([cell for cell, takes_part in zip(cells, competes, strict=True) if takes_part], higher_is_better)
+    )
+    return [next(rivals) if takes_part else cell for cell, takes_part in zip(cells, competes, strict=True)]
+
+
 def rank_of(cell: Cell, rivals: Sequence[Cell], higher_is_better: bool) -> int | None:
     """1 + the number of rivals wholly better; None without a value."""
     if cell.value is None:

@@ -15,7 +15,7 @@ from .compressors import RANK
 from .figures import NO_VALUE
 from .matching import UNMATCHED
 from .paired import reference, won_back
-from .ranking import ranked, shown_rank
+from .ranking import among, shown_rank
 from .states import State, is_random, sae_title, source_place
 
 NAME = "saes"
@@ -96,9 +96,7 @@ def _order(record: Record) -> tuple[bool, int, str, str]:
 
 def _figures(column: Column, cells: Sequence[Record], unmatched: Collection[str], higher: bool | None) -> list[Cell]:
     found = [column.cell(record) for record in cells]
-    places = [place for place, record in enumerate(cells) if record.cell_id not in unmatched]
-    for place, cell in zip(places, ranked([found[place] for place in places], higher), strict=True):
-        found[place] = cell
+    found = among(found, [record.cell_id not in unmatched for record in cells], higher)
     return marked(found, cells, unmatched) if column.metric == L0 else found
 
 

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from saetransfer.bench.compressors_table import BEGIN, END, render, replaced
+from saetransfer.bench.compressors_table import render
 from saetransfer.bench.errors import UsageError
 from saetransfer.bench.planning import suite
 from saetransfer.leaderboard.record import Failure, Record
@@ -43,19 +43,6 @@ def test_why_there_are_no_figures_and_warnings_are_told() -> None:
     table = render([record(), failed, warned])
     assert "- wanda-50: failed (compress): too \\| large" in table
     assert "- rtn-4, warning: few tokens" in table
-
-
-def test_only_what_stands_between_the_comments_is_replaced() -> None:
-    page = f"# Title\n\n{BEGIN}\nold\n{END}\n\nrest\n"
-    once = replaced(page, "new\n")
-    assert once == f"# Title\n\n{BEGIN}\n\nnew\n\n{END}\n\nrest\n"
-    assert replaced(once, "new\n") == once
-
-
-@pytest.mark.parametrize("page", ["", BEGIN, f"{END}{BEGIN}", f"{BEGIN}{END}{END}", f"{BEGIN}{BEGIN}{END}"])
-def test_a_page_without_a_place_for_them_is_refused(page: str) -> None:
-    with pytest.raises(UsageError, match="once and in this order"):
-        replaced(page, "new")
 
 
 def test_records_without_a_frozen_sae_are_refused() -> None:

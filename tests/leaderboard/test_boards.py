@@ -12,9 +12,11 @@ import pytest
 from saetransfer.leaderboard.boards import board, markdown
 from saetransfer.leaderboard.boards.board import ModelBoard
 from saetransfer.leaderboard.boards.cells import Grid, Row
+from saetransfer.leaderboard.boards.place import begin, end
 from saetransfer.leaderboard.record import Failure, Labels, Measurement, Record, cell_id_of
 from tests.leaderboard.examples import DEFINITIONS, grid, record, spec
 
+BEGIN, END = begin(markdown.BOARD), end(markdown.BOARD)
 HOSTILE = "<script>alert(1)</script>|`x`\n# [a](b) **c** \x1b[31m"
 
 
@@ -29,8 +31,8 @@ def test_the_bytes_do_not_depend_on_order_time_or_machine() -> None:
 def test_the_section_can_be_found_and_replaced() -> None:
     for records in ([], grid()):
         text = markdown.render(records, DEFINITIONS)
-        assert text.startswith(markdown.BEGIN + "\n")
-        assert text.endswith("\n" + markdown.END + "\n")
+        assert text.startswith(BEGIN + "\n")
+        assert text.endswith("\n" + END + "\n")
         assert text.count("<!--") == 2
     assert "No records." in markdown.render([], DEFINITIONS)
 
@@ -191,7 +193,7 @@ def everywhere(name: str) -> list[Record]:
 def test_names_show_as_text(name: str) -> None:
     text = markdown.render(everywhere(name), DEFINITIONS)
     harmless = markdown.render(everywhere("harmless"), DEFINITIONS)
-    without_markers = text.replace(markdown.BEGIN, "").replace(markdown.END, "")
+    without_markers = text.replace(BEGIN, "").replace(END, "")
     assert "<" not in without_markers
     assert ">" not in without_markers
     assert "\x1b" not in text
