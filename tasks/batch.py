@@ -10,76 +10,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
-import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from .losses import cross_entropy_nats, kl_nats
-
-Hidden = Float[Tensor, "token d_model"]
-LogProbs = Float[Tensor, "token vocabulary"]
-
-
-class StateBatch:
-    """A batch of text on a state, and on its dense state."""
-
-    def __init__(
-        self,
-        *,
-        unit: Int[Tensor, " token"],
-        scored: Bool[Tensor, " token"],
-        targets: Int[Tensor, " token"],
-        state_hidden: Callable[[], Hidden],
-        dense_hidden: Callable[[], Hidden] | None,
-        log_probs: Callable[[Hidden], LogProbs],
-    ) -> None:
-        """Hidden states are those after the last norm; `dense_hidden` is None where the state is the dense one."""
-        self.unit = unit
-        self.scored = scored
-        """Tokens that have a cross-entropy: the next position is text too."""
-        self.targets = targets
-        """The next token; anything where there is none."""
-        self.log_probs = log_probs
-        self._state_hidden = state_hidden
-        self._dense_hidden = dense_hidden
-
-    @cached_property
-    def state_log_probs(self) -> LogProbs:
-        """What the state predicts."""
-        return self.log_probs(self._state_hidden())
-
-    @cached_property
-    def ce_state(self) -> Float[Tensor, " token"]:
-        """Cross-entropy of the state; 0 where a token is not scored."""
-        return self.cross_entropy(self.state_log_probs)
-
-    @cached_property
-    def _dense_log_probs(self) -> LogProbs:
-        return self.state_log_probs if self._dense_hidden is None else self.log_probs(self._dense_hidden())
-
-    @cached_property
-    def ce_dense(self) -> Float[Tensor, " token"]:
-        """Cross-entropy of the dense state."""
-        return self.cross_entropy(self._dense_log_probs)
-
-    @cached_property
-    def kl_model(self) -> Float[Tensor, " token"]:
-        """KL(dense || state)."""
-        return kl_nats(self._dense_log_probs, self.state_log_probs)
-
-    def cross_entropy(self, log_probs: LogProbs) -> Float[Tensor, " token"]:
-        """Cross-entropy of predictions on this text; 0 where a token is not scored."""
-        return cross_entropy_nats(log_probs, self.targets, self.scored)
+from .predictions import Hidden, Losses, Predictions
 
 
 @dataclass(frozen=True)
-class Spliced:
-    """What a state predicts with something put in place of its activations at a site."""
+class StateBatch:
+    """A batch of text on a state, and on its dense state."""
 
-    ce: Float[Tensor, " token"]
-    """Cross-entropy, nats; 0 where a token is not scored."""
-    kl: Float[Tensor, " token"]
-    """KL(state || state with the splice), nats."""
+    unit: Int[Tensor, " token"]
+    """The resampling unit (document) of each token."""
+    scored: Bool[Tensor, " token"]
+    """Tokens that have a cross-entropy: the next position is text too."""
+    predictions: Predictions
+    """What the state predicts, and with something spliced in."""
 
 
 class SiteBatch:
@@ -112,23 +58,18 @@ class SiteBatch:
         return self.activations if self._dense_activations is None else self._dense_activations()
 
     @cached_property
-    def zero(self) -> Spliced:
+    def zero(self) -> Losses:
         """Zero ablation: the site gives zeros at every position, as SAELens and SAEBench do it."""
-        return self.predictions(self._splice_zero())
+        return self.state.predictions.ask(self._splice_zero())
 
     @cached_property
-    def mean_ablation(self) -> Spliced:
+    def mean_ablation(self) -> Losses:
         """Mean ablation: every valid position gives the mean activation of the text."""
         return self.spliced(self.mean.expand_as(self.activations))
 
-    def spliced(self, replacement: Float[Tensor, "token channel"]) -> Spliced:
+    def spliced(self, replacement: Float[Tensor, "token channel"]) -> Losses:
         """The state with `replacement` at this site's valid positions; others keep their own activations."""
-        return self.predictions(self._splice(replacement))
-
-    def predictions(self, hidden: Hidden) -> Spliced:
-        """Losses of other final hidden states on this text."""
-        log_probs = self.state.log_probs(hidden)
-        return Spliced(self.state.cross_entropy(log_probs), kl_nats(self.state.state_log_probs, log_probs))
+        return self.state.predictions.ask(self._splice(replacement))
 
 
 @dataclass(frozen=True)
@@ -200,11 +141,6 @@ class CellBatch:
         return self._decode(self.features).float()
 
     @cached_property
-    def spliced(self) -> Spliced:
+    def spliced(self) -> Losses:
         """The state with the reconstruction in place of its activations."""
         return self.site.spliced(self.reconstruction)
-
-
-def float_log_probs(logits: Float[Tensor, "token vocabulary"]) -> LogProbs:
-    """Log-probabilities in float32, whatever the model's dtype."""
-    return torch.log_softmax(logits.float(), dim=-1)

@@ -16,10 +16,18 @@ def cross_entropy_nats(
 
 
 def kl_nats(
-    reference: Float[Tensor, "token vocabulary"], other: Float[Tensor, "token vocabulary"]
+    reference: Float[Tensor, "token vocabulary"],
+    probabilities: Float[Tensor, "token vocabulary"],
+    other: Float[Tensor, "token vocabulary"],
 ) -> Float[Tensor, " token"]:
     """KL(reference || other) = sum_v p_v (ln p_v - ln q_v).
 
-    From log-probabilities: `log(softmax)` would give NaN where a probability underflows to 0.
+    From log-probabilities: `log(softmax)` would give NaN where a probability underflows to 0. What is summed is the
+    difference, so that predictions that are close lose no digits and equal ones give exactly 0.
+
+    Args:
+        reference: ln p.
+        probabilities: p, which several divergences from one reference share.
+        other: ln q.
     """
-    return (reference.exp() * (reference - other)).sum(dim=-1)
+    return torch.linalg.vecdot(probabilities, reference - other)

@@ -23,8 +23,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from .batch import CellBatch
+from .batch import CellBatch, StateBatch
 from .metric import Metric, Totals, Values, ratio
+from .predictions import Losses
 from .tally import Tally
 from .task import DENSE_CELL, DOCUMENTS, Sums
 
@@ -177,19 +178,23 @@ class PerplexityMeter:
         self._tally = Tally(n_units)
 
     def update(self, batch: CellBatch) -> None:
-        """Count a batch; what all SAEs of a state or site share is computed once."""
-        state, site, spliced = batch.state, batch.site, batch.spliced
+        """Count a batch once it is settled; what all SAEs of a state or site share is computed once."""
+        count = partial(self._count, batch.state, batch.site.zero, batch.site.mean_ablation, batch.spliced)
+        batch.state.predictions.then(count)
+
+    def _count(self, state: StateBatch, zero: Losses, mean: Losses, spliced: Losses) -> None:
+        predictions = state.predictions
         values = {
             "n_valid": torch.ones_like(spliced.ce),
             "n_scored": state.scored.float(),
-            "ce_dense": state.ce_dense,
-            "ce_state": state.ce_state,
+            "ce_dense": predictions.dense.ce,
+            "ce_state": predictions.state.ce,
             "ce_spliced": spliced.ce,
-            "ce_zero": site.zero.ce,
-            "ce_mean": site.mean_ablation.ce,
+            "ce_zero": zero.ce,
+            "ce_mean": mean.ce,
             "kl_splice": spliced.kl,
-            "kl_zero": site.zero.kl,
-            "kl_model": state.kl_model,
+            "kl_zero": zero.kl,
+            "kl_model": predictions.dense.kl,
         }
         for name, value in values.items():
             self._tally.add(name, value, state.unit)

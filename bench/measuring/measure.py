@@ -22,10 +22,12 @@ from ...registry.saes.inputs import reconstruct
 from ...registry.saes.structured import placed
 from ...registry.sites import Site
 from ...registry.windows import Batch
-from ...tasks.batch import CellBatch, Dictionaries, SiteBatch, StateBatch, float_log_probs
+from ...tasks.batch import CellBatch, Dictionaries, SiteBatch, StateBatch
+from ...tasks.predictions import Predictions
 from ...tasks.task import Meter, Sums, TextTask
 from ..running.artifact_keys import HIDDEN
-from .reading import Reading, max_positions
+from .batching import with_room
+from .reading import Reading
 
 
 @dataclass(frozen=True)
@@ -67,13 +69,29 @@ def measure(
         reading: of this state on the text.
         dense_reading: of the dense state on the same windows; None where this state is the dense one.
     """
+    saes = [subject.sae for subject in subjects]
+    return with_room(
+        model, saes, lambda positions: _counted(model, reading, dense_reading, subjects, tasks, positions, progress)
+    )
+
+
+def _counted(
+    model: PreTrainedModel,
+    reading: Reading,
+    dense_reading: Reading | None,
+    subjects: Sequence[Subject],
+    tasks: Sequence[TextTask],
+    max_positions: int,
+    progress: Callable[[float], None],
+) -> dict[str, dict[str, Sums]]:
+    """The pass itself, in batches of at most so many padded positions."""
     windows = reading.windows
     meters: dict[str, dict[str, Meter]] = {
         subject.name: {task.name: task.meter(windows.n_units) for task in tasks} for subject in subjects
     }
     dictionaries = {subject.name: _dictionaries(subject) for subject in subjects}
     done = 0
-    for batch in windows.batches(max_positions(model)):
+    for batch in windows.batches(max_positions):
         state = _state_batch(model, batch, reading, dense_reading)
         for place in dict.fromkeys((subject.site, subject.dense_site) for subject in subjects):
             site = _site_batch(model, batch, reading, dense_reading, place, state)
@@ -81,12 +99,9 @@ def measure(
             for name, cell in _cells(site, here, dictionaries, is_dense=dense_reading is None):
                 for meter in meters[name].values():
                     meter.update(cell)
+        state.predictions.settle()
         done += len(batch.rows)
         progress(done / len(windows.tokens))
-    return _sums(meters)
-
-
-def _sums(meters: Mapping[str, Mapping[str, Meter]]) -> dict[str, dict[str, Sums]]:
     return {name: {task: meter.sums() for task, meter in of_task.items()} for name, of_task in meters.items()}
 
 
@@ -147,10 +162,13 @@ def _state_batch(model: PreTrainedModel, batch: Batch, reading: Reading, dense_r
     return StateBatch(
         unit=batch.unit[valid].to(device),
         scored=batch.scored[valid].to(device),
-        targets=batch.tokens.roll(-1, dims=1)[valid].to(device),
-        state_hidden=hidden_of(reading),
-        dense_hidden=None if dense_reading is None else hidden_of(dense_reading),
-        log_probs=lambda hidden: float_log_probs(sites.logits_of(model, hidden)),
+        predictions=Predictions(
+            targets=batch.tokens.roll(-1, dims=1)[valid].to(device),
+            scored=batch.scored[valid].to(device),
+            state_hidden=hidden_of(reading),
+            dense_hidden=None if dense_reading is None else hidden_of(dense_reading),
+            logits=partial(sites.logits_of, model),
+        ),
     )
 
 

@@ -24,7 +24,7 @@ from ...registry.saes.structured import placed
 from ...registry.sites import Site
 from ...registry.windows import Batch, Windows
 from ...tasks.examples import Examples, ExampleSet, Latents, SiteExamples, SiteSplit
-from .reading import max_positions
+from .batching import with_room
 
 Split = Literal["train", "test"]
 
@@ -87,7 +87,7 @@ def pool(
     def count(n_examples: int) -> None:
         nonlocal done
         done += n_examples
-        progress(done / max(total, 1))
+        progress(min(1.0, done / max(total, 1)))
 
     for text in texts:
         passes = {
@@ -155,11 +155,14 @@ class _Pass:
 
     def run(self) -> _Pooled:
         """Read every example and keep its means."""
-        for batch in self._text.windows.batches(max_positions(self._model)):
-            self._keep(batch)
-            self._count(len(batch.rows))
+        with_room(self._model, [reader.sae for reader in self._readers], self._read)
         latents = {name: Latents(values.numpy(), self._written[name].numpy()) for name, values in self._values.items()}
         return _Pooled({site: values.numpy() for site, values in self._activations.items()}, latents)
+
+    def _read(self, max_positions: int) -> None:
+        for batch in self._text.windows.batches(max_positions):
+            self._keep(batch)
+            self._count(len(batch.rows))
 
     def _keep(self, batch: Batch) -> None:
         device = self._model.device

@@ -18,15 +18,8 @@ from ...registry import sites
 from ...registry.sites import Site
 from ...registry.windows import Batch, Windows
 from ..running.artifact_keys import HIDDEN
+from .batching import with_room
 from .disk_array import DiskArray
-
-_MOST_POSITIONS = 4096
-_MOST_LOGITS = 2**26
-
-
-def max_positions(model: PreTrainedModel) -> int:
-    """Padded positions of a batch: as many as keep the log-probabilities of a batch at 256 MB."""
-    return max(1, min(_MOST_POSITIONS, _MOST_LOGITS // model.config.vocab_size))
 
 
 class Reading:
@@ -42,14 +35,19 @@ class Reading:
         """The activations of a batch, zeros where it is padded."""
         array = self._arrays[name]
         out = torch.zeros(*batch.tokens.shape, array.shape[1], dtype=array.dtype)
-        array.read((start, out[index, :length]) for index, start, length in _spans(self.windows, batch))
+        array.read((start, out[index, :length]) for index, start, length in self._spans(batch))
         return out
 
+    def keep(self, batch: Batch, found: Mapping[str, Float[Tensor, "batch position _"]]) -> None:
+        """Store what was found on a batch, by name, without its padding."""
+        for name, values in found.items():
+            on_cpu = values.cpu().contiguous()
+            self._arrays[name].write((start, on_cpu[index, :length]) for index, start, length in self._spans(batch))
 
-def _spans(windows: Windows, batch: Batch) -> Iterator[tuple[int, int, int]]:
-    """Index in the batch, first position in the arrays, and length of every window of a batch."""
-    for index, row in enumerate(batch.rows.tolist()):
-        yield index, windows.starts[row], len(windows.tokens[row])
+    def _spans(self, batch: Batch) -> Iterator[tuple[int, int, int]]:
+        """Index in the batch, first position in the arrays, and length of every window of a batch."""
+        for index, row in enumerate(batch.rows.tolist()):
+            yield index, self.windows.starts[row], len(self.windows.tokens[row])
 
 
 @torch.inference_mode()
@@ -72,20 +70,29 @@ def read(
         for name, width in widths.items()
     }
     reading = Reading(windows, arrays)
+    reading.means = with_room(model, [], lambda positions: _fill(reading, model, wanted, kept, positions, progress))
+    return reading
+
+
+def _fill(
+    reading: Reading,
+    model: PreTrainedModel,
+    wanted: Sequence[Site],
+    kept: Sequence[Site],
+    max_positions: int,
+    progress: Callable[[float], None],
+) -> dict[Site, Float[Tensor, " channel"]]:
+    """Write all arrays of a reading; gives the mean activation at each wanted site over the valid tokens."""
+    windows = reading.windows
     sums = {site: torch.zeros(site.width(model.config), dtype=torch.float64) for site in wanted}
     n_valid = done = 0
     with sites.capture(model, kept) as captured:
-        for batch in windows.batches(max_positions(model)):
+        for batch in windows.batches(max_positions):
             hidden = sites.last_hidden(model, batch.tokens.to(model.device))
-            found = {HIDDEN: hidden} | {site.name: captured[site] for site in kept}
-            spans = list(_spans(windows, batch))
-            for name, values in found.items():
-                on_cpu = values.cpu().contiguous()
-                arrays[name].write((start, on_cpu[index, :length]) for index, start, length in spans)
+            reading.keep(batch, {HIDDEN: hidden} | {site.name: captured[site] for site in kept})
             for site in wanted:
                 sums[site] += captured[site].cpu()[batch.valid].double().sum(dim=0)
             n_valid += int(batch.valid.sum())
             done += len(batch.rows)
             progress(done / len(windows.tokens))
-    reading.means = {site: (total / max(n_valid, 1)).float() for site, total in sums.items()}
-    return reading
+    return {site: (total / max(n_valid, 1)).float() for site, total in sums.items()}

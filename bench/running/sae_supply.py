@@ -26,7 +26,6 @@ from ...registry.saes.entry import SaeEntry
 from ...registry.sites import Site
 from ...registry.texts import nothing_to
 from ...registry.windows import Batch
-from ..measuring.reading import max_positions
 from ..planning.plan import Plan, StatePlan
 from .artifact_keys import sae_key
 from .artifacts import Artifacts
@@ -35,6 +34,8 @@ Supplied = Built | RegistryError | Impossible | LookupError
 """An SAE, or why there is none."""
 
 _COST = "cost.json"
+_POSITIONS = 4096
+"""Padded positions of a batch: the same wherever it runs, so that what is trained does not depend on the room."""
 _MOST_IN_VAIN = 100
 """Batches without a single valid token after which a text is taken to hold nothing but special tokens."""
 
@@ -151,7 +152,7 @@ class SaeSupply:
             places: where sites are in this state -> what they are called.
         """
         position = in_vain = 0
-        for batch in self._batches(reads, model):
+        for batch in self._batches(reads):
             n_valid = int(batch.valid.sum())
             in_vain = 0 if n_valid else in_vain + 1
             if in_vain == _MOST_IN_VAIN:
@@ -165,13 +166,13 @@ class SaeSupply:
             # Clones made outside inference mode, since training differentiates through what is read here.
             yield {name: found[place][batch.valid.to(model.device)][skipped:].clone() for place, name in places.items()}
 
-    def _batches(self, reads: Literal["training", "calibration"], model: PreTrainedModel) -> Iterator[Batch]:
+    def _batches(self, reads: Literal["training", "calibration"]) -> Iterator[Batch]:
         text, tokenizer, context = self._text(reads), self.tokenizer, self.plan.suite.data.context
         if next(windows.cut(text.documents(reads), tokenizer, context, self.bos), None) is None:
             raise nothing_to(text, reads)
         endless = texts.endless(text, reads)
         for part in windows.stream(endless, tokenizer, context=context, prepend_bos=self.bos):
-            yield from part.batches(max_positions(model))
+            yield from part.batches(_POSITIONS)
 
     def _text(self, reads: Literal["training", "calibration"]) -> texts.Text:
         return self.plan.training if reads == "training" else self.plan.calibration

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import gc
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from saetransfer.bench.measuring import reading as reading_module
+from saetransfer.bench.measuring import batching
 from saetransfer.bench.measuring.disk_array import DiskArray
 from saetransfer.bench.measuring.measure import Named, Subject, measure
 from saetransfer.bench.measuring.reading import read
 from saetransfer.registry.sites import Site
 from saetransfer.registry.windows import Windows
 from saetransfer.tasks.batch import CellBatch
+from saetransfer.tasks.estimate import estimate
 from saetransfer.tasks.shelf import make
 from tests.registry.saes.common import sae_of
 from tests.toys import toy_model
@@ -57,7 +59,7 @@ def test_a_file_that_is_cut_off_meanwhile_is_told(tmp_path: Path) -> None:
 @torch.inference_mode()
 def test_batches_do_not_pile_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the collector of cycles off, at most the cells of one batch are alive, however many batches there are."""
-    monkeypatch.setattr(reading_module, "_MOST_POSITIONS", 64)
+    monkeypatch.setattr(batching, "max_positions", lambda *_: 64)
     model, text = toy_model("gpt2"), windows(40)
     saes = {name: sae_of("jumprelu", seed=seed) for seed, name in enumerate(("frozen", "pruned"))}
     frozen = Named("frozen", saes["frozen"])
@@ -76,3 +78,37 @@ def test_batches_do_not_pile_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         gc.enable()
     assert len(alive) > 4
     assert max(alive) <= len(subjects)
+
+
+@torch.inference_mode()
+def test_when_memory_runs_out_a_pass_begins_anew_with_half_a_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, text, sae = toy_model("gpt2"), windows(40), sae_of("jumprelu")
+    subject = Subject("one", SITE, sae, SITE, origin="none", counterpart="none")
+    tasks = [make("perplexity"), make("reconstruction")]
+
+    def figures(folder: Path) -> dict[str, float]:
+        folder.mkdir()
+        reading = read(model, text, [SITE], folder, lambda _: None)
+        counted = measure(model, reading, None, [subject], tasks, lambda _: None)["one"]
+        return {
+            name: found.value for task in tasks for name, found in estimate(task.metrics, counted[task.name]).items()
+        }
+
+    usual = figures(tmp_path / "usual")
+    sizes: list[int] = []
+    forward = model.base_model.forward
+
+    def cramped(input_ids: torch.Tensor, **others: Any) -> Any:
+        sizes.append(input_ids.numel())
+        if input_ids.numel() > 100:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return forward(input_ids=input_ids, **others)
+
+    monkeypatch.setattr(model.base_model, "forward", cramped)
+    assert figures(tmp_path / "cramped") == pytest.approx(usual, rel=1e-6, abs=1e-6)
+    assert max(sizes) > 100  # it was tried
+    monkeypatch.setattr(model.base_model, "forward", lambda **_: (_ for _ in ()).throw(RuntimeError("another")))
+    with pytest.raises(RuntimeError, match="another"):
+        figures(tmp_path / "broken")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from saetransfer.bench.measuring import pooling
+from saetransfer.bench.measuring import batching
 from saetransfer.bench.measuring.pooling import ExampleText, ExampleTexts, Reader, pool
 from saetransfer.registry.saes.decoder import decoder_rows
 from saetransfer.registry.sites import Site, capture, last_hidden
@@ -43,7 +43,7 @@ def texts(positions: bool = False) -> ExampleTexts:
 def test_examples_are_pooled_each_for_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, positions: bool, normalisation: str
 ) -> None:
-    monkeypatch.setattr(pooling, "max_positions", lambda _model: 64)  # several batches, some of them ragged
+    monkeypatch.setattr(batching, "max_positions", lambda *_: 64)  # several batches, some of them ragged
     model = toy_model("gpt2")
     sae = sae_of("jumprelu", normalize_activations=normalisation)
     readers = [Reader(f"{site.kind}", site, sae, D_SAE) for site in SITES]

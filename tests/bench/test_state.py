@@ -266,11 +266,10 @@ def test_half_precision_models_are_measured_with_float_saes(tmp_path: Path) -> N
 
 
 def test_figures_do_not_depend_on_the_batch_size(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from saetransfer.bench.measuring import measure, reading
+    from saetransfer.bench.measuring import batching
 
     usual = Runner(world)
-    monkeypatch.setattr(reading, "max_positions", lambda _: 1)
-    monkeypatch.setattr(measure, "max_positions", lambda _: 7)
+    monkeypatch.setattr(batching, "max_positions", lambda _model, saes: 7 if saes else 1)
     other = Runner(world)
     for name, record in usual.records.items():
         for metric, figure in record.metrics.items():

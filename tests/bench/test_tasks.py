@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from saetransfer.bench.measuring import measure, pooling, reading
+from saetransfer.bench.measuring import batching
 from saetransfer.bench.planning import plan, suite
 from saetransfer.bench.running import state
 from saetransfer.bench.running.job import CellDone, Job
@@ -118,8 +118,7 @@ def test_records_come_back_from_strict_json_as_they_were_and_are_small(runner: R
 def test_figures_do_not_depend_on_the_batch_size(
     runner: Runner, labelled_world: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module, size in ((reading, 100), (measure, 61), (pooling, 130)):
-        monkeypatch.setattr(module, "max_positions", lambda _, size=size: size)
+    monkeypatch.setattr(batching, "max_positions", lambda _model, saes: 61 if saes else 100)
     other = Runner(labelled_world, **changes(compressors=["dense", "rtn-3"], saes=[FROZEN, RANDOM]))
     for name, record in other.records.items():
         usual = values(runner.records[name])

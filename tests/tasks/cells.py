@@ -9,6 +9,7 @@ from torch import Tensor
 from saetransfer.tasks.batch import CellBatch, Dictionaries, SiteBatch, StateBatch
 from saetransfer.tasks.estimate import estimate
 from saetransfer.tasks.metric import Estimate
+from saetransfer.tasks.predictions import Predictions
 from saetransfer.tasks.task import Sums, TextTask
 
 VOCABULARY = 7
@@ -38,7 +39,11 @@ class Scene:
 
     def log_probs(self, hidden: Float[Tensor, "token channel"]) -> Float[Tensor, "token vocabulary"]:
         """What the model predicts from activations at the site."""
-        return torch.log_softmax((hidden - 3.0) @ self.unembedding, dim=-1)
+        return torch.log_softmax(self.logits(hidden), dim=-1)
+
+    def logits(self, hidden: Float[Tensor, "token channel"]) -> Float[Tensor, "token vocabulary"]:
+        """Their logits."""
+        return (hidden - 3.0) @ self.unembedding
 
     def batch(self, sae: Sae, rows: Int[Tensor, " row"] | None = None, dense: bool = False) -> CellBatch:
         """The tokens of those rows (all of them without) as a task sees them."""
@@ -47,10 +52,13 @@ class Scene:
         state = StateBatch(
             unit=self.unit[rows],
             scored=self.scored[rows],
-            targets=self.targets[rows],
-            state_hidden=lambda: x,
-            dense_hidden=None if dense else lambda: x + self.dense_shift[rows],
-            log_probs=self.log_probs,
+            predictions=Predictions(
+                targets=self.targets[rows],
+                scored=self.scored[rows],
+                state_hidden=lambda: x,
+                dense_hidden=None if dense else lambda: x + self.dense_shift[rows],
+                logits=self.logits,
+            ),
         )
         site = SiteBatch(
             state,
@@ -74,7 +82,9 @@ class Scene:
         """What the task counts, the text cut into batches of those sizes (one batch without)."""
         meter = task.meter(self.n_units)
         for rows in torch.arange(len(self.x)).split(list(sizes) or len(self.x)):
-            meter.update(self.batch(sae, rows, dense))
+            batch = self.batch(sae, rows, dense)
+            meter.update(batch)
+            batch.state.predictions.settle()
         return meter.sums()
 
     def figures(

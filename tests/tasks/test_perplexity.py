@@ -7,10 +7,11 @@ import math
 import pytest
 import torch
 
+from saetransfer.tasks import predictions
 from saetransfer.tasks.estimate import estimate
 from saetransfer.tasks.perplexity import Perplexity
 from saetransfer.tasks.task import DOCUMENTS, with_dense_cell
-from tests.tasks.cells import Sae, Scene, latents
+from tests.tasks.cells import VOCABULARY, Sae, Scene, latents
 
 TASK = Perplexity()
 SCENE = Scene()
@@ -114,6 +115,17 @@ def test_certain_predictions_give_no_nan() -> None:
     assert found["ce_spliced"].value is not None
     assert found["ppl_spliced"].value is None  # exp of thousands of nats is beyond float64
     assert found["ppl_spliced"].reason == "the cross-entropy is so large that its exponential overflows"
+
+
+@pytest.mark.parametrize("chunk_tokens", [1, 5, 47])
+def test_no_figure_depends_on_how_many_tokens_are_predicted_at_once(
+    monkeypatch: pytest.MonkeyPatch, chunk_tokens: int
+) -> None:
+    usual = SCENE.figures(TASK, NOISY)
+    monkeypatch.setattr(predictions, "_CHUNK_NUMBERS", chunk_tokens * VOCABULARY)
+    found = {name: figure.value for name, figure in SCENE.figures(TASK, NOISY).items() if figure.value is not None}
+    assert found == pytest.approx({name: usual[name].value for name in found}, rel=1e-6)
+    assert len(found) == len(usual) - 1  # there is no dense cell to have a gap to
 
 
 @pytest.mark.parametrize("sizes", [(1,) * 48, (47, 1), (5, 20, 23)])

@@ -1,0 +1,121 @@
+"""What a state predicts of a batch, and with something spliced in: losses by token.
+
+Vocabulary-sized tensors are the largest of all. They are made for some tokens at a time, and what the state itself
+predicts of those is made once for all that is compared with it. So final hidden states are collected first (`ask`), and
+all losses of a batch are computed together (`settle`); whoever counts them is called then (`then`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from .losses import cross_entropy_nats, kl_nats
+
+Hidden = Float[Tensor, "token d_model"]
+Logits = Float[Tensor, "token vocabulary"]
+
+_CHUNK_NUMBERS = 2**24
+"""Numbers in one vocabulary-sized tensor: 64 MB. Fewer tokens than this gives would read the unembedding too often."""
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Losses of some predictions on a batch; NaN until the batch is settled."""
+
+    ce: Float[Tensor, " token"]
+    """Cross-entropy, nats; 0 where a token is not scored."""
+    kl: Float[Tensor, " token"]
+    """How far they are from the state's own, nats: KL(state || these), or KL(dense || state) for the dense state's."""
+
+
+class Predictions:
+    """The predictions on one batch of text."""
+
+    def __init__(
+        self,
+        *,
+        targets: Int[Tensor, " token"],
+        scored: Bool[Tensor, " token"],
+        state_hidden: Callable[[], Hidden],
+        dense_hidden: Callable[[], Hidden] | None,
+        logits: Callable[[Hidden], Logits],
+    ) -> None:
+        """Hidden states are those after the last norm; `dense_hidden` is None where the state is the dense one.
+
+        Args:
+            targets: the next token; anything where there is none.
+            scored: tokens that have a cross-entropy: the next position is text too.
+        """
+        self._targets = targets
+        self._scored = scored
+        self._state_hidden = state_hidden
+        self._dense_hidden = dense_hidden
+        self._logits = logits
+        self._asked: list[tuple[Hidden, Losses]] = []
+        self._waiting: list[Callable[[], None]] = []
+
+    @cached_property
+    def state(self) -> Losses:
+        """The state itself; its divergence from itself is 0."""
+        return self._unknown()
+
+    @cached_property
+    def dense(self) -> Losses:
+        """The dense state, and KL(dense || state)."""
+        return self.state if self._dense_hidden is None else self._unknown()
+
+    def ask(self, hidden: Hidden) -> Losses:
+        """The losses of other final hidden states on this text, which are known once the batch is settled."""
+        losses = self._unknown()
+        self._asked.append((hidden, losses))
+        return losses
+
+    def then(self, count: Callable[[], None]) -> None:
+        """Call `count` when all losses are known."""
+        self._waiting.append(count)
+
+    def settle(self) -> None:
+        """Compute all losses that were asked for, and call those who wait for them; nothing if nobody does."""
+        if self._waiting:
+            state_hidden = self._state_hidden()
+            dense_hidden = None if self._dense_hidden is None else self._dense_hidden()
+            for tokens in torch.arange(len(self._targets)).split(self._chunk_tokens(state_hidden)):
+                self._settle(slice(int(tokens[0]), int(tokens[-1]) + 1), state_hidden, dense_hidden)
+        for count in self._waiting:
+            count()
+        self._waiting.clear()
+        self._asked.clear()
+
+    def _settle(self, tokens: slice, state_hidden: Hidden, dense_hidden: Hidden | None) -> None:
+        own = self._log_probs(state_hidden[tokens])
+        self.state.ce[tokens] = self._cross_entropy(own, tokens)
+        self.state.kl[tokens] = 0.0
+        if dense_hidden is not None:
+            dense = self._log_probs(dense_hidden[tokens])
+            self.dense.ce[tokens] = self._cross_entropy(dense, tokens)
+            self.dense.kl[tokens] = kl_nats(dense, dense.exp(), own)
+        probabilities = own.exp()
+        for hidden, losses in self._asked:
+            other = self._log_probs(hidden[tokens])
+            losses.ce[tokens] = self._cross_entropy(other, tokens)
+            losses.kl[tokens] = kl_nats(own, probabilities, other)
+
+    def _log_probs(self, hidden: Hidden) -> Logits:
+        """In float32, whatever the model's dtype."""
+        return torch.log_softmax(self._logits(hidden).float(), dim=-1)
+
+    def _cross_entropy(self, log_probs: Logits, tokens: slice) -> Float[Tensor, " token"]:
+        return cross_entropy_nats(log_probs, self._targets[tokens], self._scored[tokens])
+
+    def _chunk_tokens(self, hidden: Hidden) -> int:
+        return max(1, _CHUNK_NUMBERS // self._logits(hidden[:1]).shape[-1])
+
+    def _unknown(self) -> Losses:
+        like = torch.full(self._targets.shape, torch.nan, device=self._targets.device)
+        return Losses(like, like.clone())
