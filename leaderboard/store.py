@@ -37,6 +37,14 @@ class Problem:
 
 
 @dataclass(frozen=True)
+class Files:
+    """What was found in some folders, file by file."""
+
+    records: Mapping[Path, Record]
+    problems: tuple[Problem, ...]
+
+
+@dataclass(frozen=True)
 class Records:
     """What was found in some folders."""
 
@@ -114,6 +122,22 @@ def read(path: str | Path) -> Record:
         raise RecordError(f"{path}: {error}") from error
 
 
+def read_files(folders: Iterable[str | Path]) -> Files:
+    """Every file below some folders that is, or should be, a record.
+
+    Raises:
+        RecordError: one of the folders does not exist.
+    """
+    records: dict[Path, Record] = {}
+    problems: list[Problem] = []
+    for path in _record_files(folders):
+        try:
+            records[path] = read(path)
+        except RecordError as error:
+            problems.append(Problem(path, str(error).removeprefix(f"{path}: ")))
+    return Files(records, tuple(problems))
+
+
 def read_all(folders: Iterable[str | Path]) -> Records:
     """Every record below some folders, in an order that depends on what they say and not on where they lie.
 
@@ -123,18 +147,13 @@ def read_all(folders: Iterable[str | Path]) -> Records:
     Raises:
         RecordError: one of the folders does not exist.
     """
+    files = read_files(folders)
     newest: dict[tuple[str, ...], Record] = {}
-    problems: list[Problem] = []
-    for path in _record_files(folders):
-        try:
-            record = read(path)
-        except RecordError as error:
-            problems.append(Problem(path, str(error).removeprefix(f"{path}: ")))
-            continue
+    for record in files.records.values():
         key = _order(record)
         if key not in newest or _time_of(record) > _time_of(newest[key]):
             newest[key] = record
-    return Records(tuple(newest[key] for key in sorted(newest)), tuple(problems))
+    return Records(tuple(newest[key] for key in sorted(newest)), files.problems)
 
 
 def remove_stale_temporaries(folder: str | Path, older_than_seconds: float = STALE_SECONDS) -> list[Path]:

@@ -1,11 +1,24 @@
-"""The commands `saetransfer compare`, `validate` and `merge`, as their help shows them."""
+"""The commands `saetransfer compare`, `validate`, `merge` and `export`, as their help shows them."""
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+Folders = Annotated[list[Path], typer.Argument(help="Folders with records, such as `run` writes.")]
+
+
+class Format(str, Enum):
+    """What `export` can write."""
+
+    CSV = "csv"
+    PARQUET = "parquet"
+    EEE = "eee"
+    GITHUB_ACTION_BENCHMARK = "github-action-benchmark"
+    LATEX = "latex"
 
 
 def compare(  # noqa: PLR0913 - each argument is an option of the command
@@ -34,3 +47,32 @@ def compare(  # noqa: PLR0913 - each argument is an option of the command
         tolerances, tuple(tolerance or ()), summary, comment, junit, json, write_baseline
     )
     raise typer.Exit(compare_command.run(base, new, options))
+
+
+def validate(
+    folders: Folders,
+    summary: Annotated[Path | None, typer.Option(metavar="FILE", help="The same as Markdown, for a comment.")] = None,
+) -> None:
+    """Whether a leaderboard can accept records: schema, ids, figures, controls, environment. Ends with 2 if not."""
+    from . import submission_commands
+
+    raise typer.Exit(submission_commands.validate(folders, summary))
+
+
+def merge(folders: Folders, to: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write to.")]) -> None:
+    """The records of several folders in one; says what is done about each cell that is there more than once."""
+    from . import submission_commands
+
+    submission_commands.merge(folders, to)
+
+
+def export(
+    folders: Folders,
+    to: Annotated[Path, typer.Option(metavar="PATH", help="File to write; a folder for eee, github-action-benchmark.")],
+    form: Annotated[Format, typer.Option("--format", help="eee is Every Eval Ever, latex a booktabs table.")],
+    organization: Annotated[str, typer.Option(help="With eee: who ran the evaluation.")] = "unknown",
+) -> None:
+    """Records as a table for analysis, for a paper, or in the form of another tool."""
+    from . import export_command
+
+    export_command.export(folders, form.value, to, organization)

@@ -24,7 +24,14 @@ def definitions() -> dict[str, Definition]:
 def gauges() -> dict[str, Gauge]:
     """What the gate has to know of metrics."""
     return {
-        name: Gauge(metric.unit, metric.higher_is_better, metric.kind == "cost", _compute(metric))
+        name: Gauge(
+            metric.unit,
+            metric.higher_is_better,
+            metric.kind == "cost",
+            _compute(metric),
+            metric.valid_range,
+            metric.definition,
+        )
         for name, metric in tasks.metrics().items()
     }
 

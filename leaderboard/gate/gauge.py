@@ -29,6 +29,9 @@ class Gauge:
     Raises:
         KeyError: a sum that it needs is not there.
     """
+    valid_range: tuple[float | None, float | None] = (None, None)
+    """Smallest and largest possible value; None for no bound."""
+    definition: str = ""
 
 
 def gauge_of(metric: str, gauges: Mapping[str, Gauge]) -> Gauge | None:

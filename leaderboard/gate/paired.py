@@ -31,7 +31,6 @@ N_DRAWS = 1000
 _SEED = 0
 PAIRED = "paired bootstrap over documents"
 _RELATIVE_ERROR, _ABSOLUTE_ERROR = 1e-6, 1e-9
-"""How well a record's value must follow from its sums, which are stored to the last digit."""
 
 Sums = Mapping[str, Sequence[float]]
 Drawn = Float[np.ndarray, " draw"]
@@ -58,18 +57,24 @@ class Cell:
         self.record = record
         self._dense = dense
 
-    def drawn(self, gauge: Gauge, value: float) -> Drawn | None:
-        """A metric on every draw; None where the record does not keep what its value is computed from."""
+    def value(self, gauge: Gauge) -> float | None:
+        """A metric as the record's own sums give it; None where it does not keep what that is computed from."""
         if gauge.compute is None or not self.record.per_document:
             return None
         try:
-            with np.errstate(all="ignore"):  # a draw without a value is left out
-                whole = gauge.compute(*self._whole)
-                if not np.allclose(whole, value, rtol=_RELATIVE_ERROR, atol=_ABSOLUTE_ERROR):
-                    return None
-                return np.asarray(gauge.compute(*self._totals), np.float64)
+            with np.errstate(all="ignore"):  # what is undefined is no value
+                value = np.asarray(gauge.compute(*self._whole), np.float64).item()
         except KeyError:
             return None
+        return value if np.isfinite(value) else None
+
+    def drawn(self, gauge: Gauge, value: float) -> Drawn | None:
+        """A metric on every draw; None where the record does not keep what its value is computed from."""
+        whole = self.value(gauge)
+        if gauge.compute is None or whole is None or not is_close(whole, value):
+            return None
+        with np.errstate(all="ignore"):  # a draw without a value is left out
+            return np.asarray(gauge.compute(*self._totals), np.float64)
 
     @cached_property
     def _sums(self) -> tuple[Sums, Sums]:
@@ -87,6 +92,11 @@ class Cell:
             for sums in self._sums
         )
         return own, dense
+
+
+def is_close(counted: float, value: float) -> bool:
+    """Whether a record's value is what its sums give: those are stored to the last digit."""
+    return math.isclose(counted, value, rel_tol=_RELATIVE_ERROR, abs_tol=_ABSOLUTE_ERROR)
 
 
 def step(metric: str, gauge: Gauge, base: Cell, new: Cell) -> Step:

@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 
 from saetransfer.leaderboard.gate.gauge import Gauge, Totals
-from saetransfer.leaderboard.record import Failure, Measurement, Record, Spec
-from tests.leaderboard.examples import record, spec
+from saetransfer.leaderboard.record import Failure, Hardware, Measurement, Record
+from tests.leaderboard.examples import record
 
 INCREASE = "perplexity.ce_splice_increase"
 GAP = "perplexity.transfer_gap"
 RECOVERED = "perplexity.kl_score"
 TOLERANCE = 0.01
 N_DOCUMENTS = 60
+MACHINE = Hardware(cpu="a processor", cores=2, threads=4, memory_gib=24, gpus=(), system="Linux x86_64")
 
 
 def _increase(own: Totals) -> np.ndarray:
@@ -27,7 +28,9 @@ def _gap(own: Totals, dense: Totals) -> np.ndarray:
 
 
 GAUGES = {
-    INCREASE: Gauge("nats", higher_is_better=False, compute=lambda own, _dense: _increase(own)),
+    INCREASE: Gauge(
+        "nats", higher_is_better=False, compute=lambda own, _dense: _increase(own), valid_range=(-100.0, None)
+    ),
     GAP: Gauge("nats", higher_is_better=False, compute=_gap),
     RECOVERED: Gauge("1", higher_is_better=True),
     "perplexity.ce_zero": Gauge("nats", higher_is_better=None),
@@ -83,8 +86,3 @@ def with_figures(values: Mapping[str, tuple[float, tuple[float, float] | None]],
         for name, (value, ci) in values.items()
     }
     return record(metrics=metrics, **changes)
-
-
-def spec_with(**changes: Any) -> Spec:
-    """The spec of the dense cell with some fields replaced."""
-    return spec(**changes)

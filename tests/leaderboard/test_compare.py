@@ -19,6 +19,7 @@ from tests.leaderboard.measured import (
     GAP,
     GAUGES,
     INCREASE,
+    MACHINE,
     RECOVERED,
     TOLERANCE,
     failed,
@@ -27,7 +28,6 @@ from tests.leaderboard.measured import (
     with_figures,
 )
 
-MACHINE = Hardware(cpu="a processor", cores=2, threads=4, memory_gib=24, gpus=(), system="Linux x86_64")
 LATENCY, PEAK = "cost.latency_ms", "cost.peak_bytes"
 NOISE = 0.02
 """Of a document, in nats; over 60 documents about a quarter of the tolerance."""
