@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from ..boards.columns import COLUMNS, Definition, header
-from ..boards.sections import is_dense
+from ..boards.states import is_dense
 from ..record import Record
 from ..text import printable
 

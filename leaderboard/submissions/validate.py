@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .. import store
 from ..boards.controls import violations
-from ..boards.sections import is_dense
+from ..boards.states import is_dense
 from ..gate.gauge import Gauge
 from ..record import Record
 from ..text import printable
