@@ -33,7 +33,9 @@ class Report:
         """The outcome in one sentence."""
         n_warnings = sum(map(len, self.found.values())) - self.n_errors
         outcome = "Not acceptable" if self.n_errors else "Acceptable"
-        return f"{outcome}: {self.n_files} records, {self.n_errors} mistakes, {n_warnings} warnings."
+        counts = ((self.n_files, "record"), (self.n_errors, "mistake"), (n_warnings, "warning"))
+        told = (f"{count} {word if count == 1 else f'{word}s'}" for count, word in counts)
+        return f"{outcome}: {', '.join(told)}."
 
 
 def validate(folders: Sequence[Path], gauges: Mapping[str, Gauge]) -> Report:
