@@ -8,40 +8,62 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from .record import Record, canonical_json
+from .record import Hardware, Record, canonical_json
 
 TASK = "cost"
 """The task that measures costs, by which its part of the details is found."""
 
-_CONDITIONS = {"device": "on device", "threads": "threads", "jobs": "states measured at a time"}
+_USED = {"device": "on device", "threads": "threads", "jobs": "states measured at a time"}
 """What the environment says of how a machine was used, with its words."""
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What two costs must share to be comparable."""
+
+    environment: Mapping[str, Any]
+    """Of a record: its hardware, and how it was used."""
+    workload: Any
+    """What was timed; None where nothing was."""
+
+    @classmethod
+    def of(cls, record: Record) -> Conditions:
+        """Those of a record."""
+        return cls(record.environment, _details(record).get("workload"))
+
+    def against(self, other: Conditions) -> str | None:
+        """Why the costs of both cannot be compared; None where they can."""
+        mine, theirs = Hardware.of(self.environment), Hardware.of(other.environment)
+        if mine is None or theirs is None:
+            return "a record does not say on what hardware it was made"
+        if mine != theirs:
+            return f"other hardware: {mine.text} against {theirs.text}"
+        for key, words in _USED.items():
+            here, there = self.environment.get(key), other.environment.get(key)
+            if here != there:
+                return f"the same hardware used otherwise: {words} {here} against {there}"
+        both = self.workload is not None and other.workload is not None
+        if both and canonical_json(self.workload) != canonical_json(other.workload):
+            return "other work was timed: the settings of task 'cost', or its version, differ"
+        return None
+
+    @property
+    def key(self) -> str | None:
+        """A hash that is equal where costs can be compared; None where the hardware is not known."""
+        hardware = Hardware.of(self.environment)
+        if hardware is None:
+            return None
+        used = {key: self.environment.get(key) for key in _USED}
+        whole = {"hardware": hardware.fingerprint, **used, "workload": self.workload}
+        return hashlib.sha256(canonical_json(whole).encode()).hexdigest()[:12]
 
 
 def incomparable(one: Record, other: Record) -> str | None:
     """Why costs of two records cannot be compared; None where they can."""
-    if one.hardware is None or other.hardware is None:
-        return "a record does not say on what hardware it was made"
-    if one.hardware != other.hardware:
-        return f"other hardware: {one.hardware.text} against {other.hardware.text}"
-    for key, words in _CONDITIONS.items():
-        here, there = one.environment.get(key), other.environment.get(key)
-        if here != there:
-            return f"the same hardware used otherwise: {words} {here} against {there}"
-    here, there = _workload(one), _workload(other)
-    if here is not None and there is not None and canonical_json(here) != canonical_json(there):
-        return "other work was timed: the settings of task 'cost', or its version, differ"
-    return None
-
-
-def conditions(record: Record) -> str | None:
-    """A hash that is equal for records whose costs can be compared; None where the record does not say enough."""
-    if record.hardware is None:
-        return None
-    used = {key: record.environment.get(key) for key in _CONDITIONS}
-    whole = {"hardware": record.hardware.fingerprint, **used, "workload": _workload(record)}
-    return hashlib.sha256(canonical_json(whole).encode()).hexdigest()[:12]
+    return Conditions.of(one).against(Conditions.of(other))
 
 
 def repeats(record: Record, metric: str) -> tuple[float, ...]:
@@ -49,10 +71,6 @@ def repeats(record: Record, metric: str) -> tuple[float, ...]:
     found = _details(record).get("repeats")
     values = found.get(metric) if isinstance(found, Mapping) else None
     return tuple(values) if isinstance(values, list) else ()
-
-
-def _workload(record: Record) -> Any:
-    return _details(record).get("workload")
 
 
 def _details(record: Record) -> Mapping[str, Any]:

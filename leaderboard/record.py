@@ -73,6 +73,14 @@ class Hardware(Part):
     system: str
     """Operating system and architecture."""
 
+    @classmethod
+    def of(cls, environment: Mapping[str, Any]) -> Hardware | None:
+        """That of a record's environment; None where it does not say."""
+        try:
+            return cls.model_validate(environment.get("hardware"), extra="ignore")
+        except ValidationError:
+            return None
+
     @property
     def fingerprint(self) -> str:
         """A short hash: equal for equal machines."""
@@ -150,10 +158,7 @@ class Record(Part):
     @property
     def hardware(self) -> Hardware | None:
         """The machine it was made on; None where the record does not say (older ones do not)."""
-        try:
-            return Hardware.model_validate(self.environment.get("hardware"), extra="ignore")
-        except ValidationError:
-            return None
+        return Hardware.of(self.environment)
 
     @model_validator(mode="after")
     def _error_goes_with_the_status(self) -> Record:

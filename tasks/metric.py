@@ -28,7 +28,7 @@ UnitSums = Mapping[str, Float[np.ndarray, "unit ..."]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Metric:
+class Quantity:
     """One figure: what it is, which way is better, where its definition comes from."""
 
     name: str
@@ -39,15 +39,21 @@ class Metric:
     """None where neither direction is better (an average count, a perplexity that both sides share)."""
     definition: str
     source: str
+    kind: Literal["quality", "cost"] = "quality"
+    valid_range: tuple[float | None, float | None] = (None, None)
+    """Smallest and largest possible value; None for no bound."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric(Quantity):
+    """A figure that follows from sums."""
+
     compute: Callable[[Totals], Values]
     """From sums to values; NaN where the metric has none."""
     undefined: str
     """Why there may be no value."""
     counted: str
     """Name of the sum or constant that counts the tokens (latents, examples) behind the value."""
-    kind: Literal["quality", "cost"] = "quality"
-    valid_range: tuple[float | None, float | None] = (None, None)
-    """Smallest and largest possible value; None for no bound."""
     resampled: bool = True
     """Whether an interval can be had by resampling documents."""
     interval: Literal["percentile", "centred"] = "percentile"

@@ -9,9 +9,10 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from .absorption import Absorption, AbsorptionSettings
+from .cost.task import Cost, CostSettings
 from .downstream import Downstream, DownstreamSettings
 from .examples import ExampleSet
-from .metric import Metric
+from .metric import Quantity
 from .overlap.settings import OverlapSettings
 from .overlap.task import Overlap
 from .perplexity import Perplexity
@@ -34,7 +35,7 @@ class Kind:
     summary: str
     settings: type[BaseModel]
     """What a suite can choose, beside the task's name."""
-    make: Callable[[Any, Sequence[ExampleSet]], Task]
+    make: Callable[[Any, Sequence[ExampleSet]], Task | Cost]
     """From checked settings, and the sets of labelled examples that the suite names, to the task."""
     needs_labels: bool = False
     """Whether it needs labelled texts."""
@@ -77,10 +78,15 @@ KINDS: dict[str, Kind] = {
         lambda settings, _sets: Downstream(settings),
         names_tasks=True,
     ),
+    "cost": Kind(
+        "time, memory, bytes and energy of the state and the SAE, comparable within one machine",
+        CostSettings,
+        lambda settings, _sets: Cost(settings),
+    ),
 }
 
 
-def make(name: str, settings: Mapping[str, Any] | None = None, sets: Sequence[ExampleSet] = ()) -> Task:
+def make(name: str, settings: Mapping[str, Any] | None = None, sets: Sequence[ExampleSet] = ()) -> Task | Cost:
     """A task with the settings that a suite gives.
 
     Raises:
@@ -91,6 +97,6 @@ def make(name: str, settings: Mapping[str, Any] | None = None, sets: Sequence[Ex
     return kind.make(kind.settings(**(settings or {})), sets)
 
 
-def metrics() -> dict[str, Metric]:
+def metrics() -> dict[str, Quantity]:
     """All metrics of tasks with their default settings, by name, in the order in which tasks declare them."""
     return {metric.name: metric for name in KINDS for metric in make(name).metrics}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,12 +19,14 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from ...registry import models, sites, texts, windows
-from ...registry.saes.build import make, speed
+from ...registry.saes.build import make
 from ...registry.saes.entry import SaeEntry
 from ...registry.saes.resolve import resolve
 from ...registry.saes.structured import narrowed
 from ...registry.sites import Site
 from ...registry.windows import Batch
+from ...tasks.cost.task import time_saes
+from ...tasks.cost.timing import Patience
 from .compressing import THREADS
 
 _SHAPES = ((768, 24_576, 32), (128, 1024, 20))
@@ -52,9 +55,8 @@ def _pruned() -> str:
         with torch.no_grad():
             for weights in (sparse.W_enc, sparse.W_dec):
                 weights.mul_(torch.rand(weights.shape) < 0.5)
-        # In turn, so that what else the machine does falls on all three.
-        speeds = [[speed(sae, _SPEED_TOKENS) for sae in (whole, half, sparse)] for _ in range(_ROUNDS)]
-        base, halved, zeroed = (median(values) for values in zip(*speeds, strict=True))
+        timed = time_saes({"whole": whole, "half": half, "sparse": sparse}, _SPEED_TOKENS, Patience(seconds=1.0))
+        base, halved, zeroed = (figure.value or math.nan for figure in timed.values())
         shape, faster = f"{d_in} x {d_sae:,}, k {k}", (halved / base, zeroed / base)
         rows.append(f"| {shape} | {base:,.0f} tokens/s | {faster[0]:.2f} times | {faster[1]:.2f} times |")
     told = "Zeros among the weights of a dense matrix make nothing faster; latents that are taken out do."

@@ -26,6 +26,7 @@ from ...registry.saes.resolve import resolve as resolve_sae
 from ...registry.texts import Role, Text
 from ...registry.words import MOST_WORDS
 from ...tasks.absorption import WORDS
+from ...tasks.cost.task import Cost
 from ...tasks.examples import ExampleSet
 from ...tasks.shelf import KINDS
 from ...tasks.task import LabelledTask, Task
@@ -92,6 +93,9 @@ class Plan:
     labelled: tuple[Labelled, ...]
     """Labelled texts that some task looks at."""
     tasks: tuple[Task, ...]
+    """Those that measure quality."""
+    cost: Cost | None
+    """What measures costs, where the suite asks for them; they change no quality, so they enter no cell id."""
     states: tuple[StatePlan, ...]
 
     @property
@@ -200,13 +204,15 @@ class _Planner:
         evaluation, calibration, training = self._texts()
         labelled = self._labelled()
         sets = [ExampleSet(text.name, text.attributes, text.spurious) for text in labelled]
-        tasks = tuple(self._task(index, definition, sets) for index, definition in enumerate(self._suite.tasks))
+        made = [self._task(index, definition, sets) for index, definition in enumerate(self._suite.tasks)]
         found = [self._located(("models", i), models.resolve, d) for i, d in enumerate(self._suite.models)]
-        for key, names in (("models", [model.name for model in found]), ("tasks", [task.name for task in tasks])):
+        for key, names in (("models", [model.name for model in found]), ("tasks", [task.name for task in made])):
             for index, name in enumerate(names):
                 self._check_name((key, index), name, names[:index])
         compressors = self._compressors()
-        partial = Plan(self._suite, evaluation, calibration, training, labelled, tasks, ())
+        tasks = tuple(task for task in made if not isinstance(task, Cost))
+        cost = next((task for task in made if isinstance(task, Cost)), None)
+        partial = Plan(self._suite, evaluation, calibration, training, labelled, tasks, cost, ())
         states = tuple(
             StatePlan(model, compressor, self._cells(partial, model, compressor, saes))
             for model in found
@@ -270,7 +276,7 @@ class _Planner:
             )
         return text
 
-    def _task(self, index: int, definition: Definition, sets: Sequence[ExampleSet]) -> Task:
+    def _task(self, index: int, definition: Definition, sets: Sequence[ExampleSet]) -> Task | Cost:
         place: Place = ("tasks", index)
         given = {"name": definition} if isinstance(definition, str) else definition
         if "name" not in given:

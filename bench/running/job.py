@@ -31,6 +31,8 @@ class Job:
     """BOS conventions under which the text only has to be read, for other states."""
     dense_sums: dict[str, PairedSums] = field(default_factory=dict)
     """Of each SAE, the sums of its cell on the dense state; none for the dense state itself."""
+    dense_costs: Record | None = None
+    """A record of the dense state with its costs, where the suite asks for them and there is one."""
     cache: Path = Path()
     device: str = "cpu"
     threads: int = 1

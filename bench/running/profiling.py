@@ -26,6 +26,8 @@ class Stopwatch:
         self.phases: list[Phase] = []
         self.current = "start"
         """Name of the phase that runs, for the record of a failure."""
+        self.resets_peaks = True
+        """Whether the system lets the peak of resident memory begin anew with each phase."""
         self._announce = announce
         self._cuda = torch.device(device).type == "cuda"
 
@@ -50,15 +52,18 @@ class Stopwatch:
         )
 
     def _reset(self) -> None:
-        reset_peak_rss()
+        self.resets_peaks = reset_peak_rss()
         if self._cuda:
             torch.cuda.reset_peak_memory_stats()
 
 
-def reset_peak_rss() -> None:
-    """Make the peak begin anew; where the system does not allow it, the peak stays that of the process so far."""
-    with suppress(OSError):
+def reset_peak_rss() -> bool:
+    """Make the peak begin anew; where the system does not allow it (False), it stays that of the process so far."""
+    try:
         Path("/proc/self/clear_refs").write_text(_RESET_PEAK, encoding="ascii")
+    except OSError:
+        return False
+    return True
 
 
 def peak_rss_bytes() -> int | None:

@@ -15,6 +15,7 @@ from . import environment
 from .executor import Executor
 from .interruption import requests
 from .job import CellDone, Job, JobDone, JobLost, PhaseStarted, Progress
+from .known_costs import with_costs
 from .todo import Preparation, Todo, record_of
 
 _POLL_SECONDS = 0.2
@@ -94,6 +95,7 @@ class Run:
             prepare=tuple(sorted(preparation.saes)),
             read=tuple(sorted(preparation.conventions)),
             dense_sums={name: record.per_document for name, record in records.items() if record is not None},
+            dense_costs=with_costs(self._plan, records.values()),
             cache=settings.cache,
             device=settings.device,
             threads=settings.threads,

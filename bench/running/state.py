@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from sae_lens import SAE
 from transformers import PreTrainedModel
 
+from ...leaderboard import costs
 from ...leaderboard.record import Failure, Record
 from ...registry import credentials, models, sites
 from ...registry.compressors.method import compress, noted_warnings
-from ...registry.compressors.outcome import NotCompressed
+from ...registry.compressors.outcome import NotCompressed, WeightBytes
 from ...registry.compressors.snapshot import DenseSnapshot
 from ...registry.compressors.verify import verify
 from ...registry.errors import Impossible
@@ -28,6 +30,9 @@ from ...registry.saes import build
 from ...registry.saes.build import Built
 from ...registry.saes.notes import notes
 from ...registry.sites import Site
+from ...tasks.cost.figure import CostFigure
+from ...tasks.cost.task import CostSettings, time_saes
+from ...tasks.cost.timing import QUICKLY
 from ...tasks.task import Sums
 from ..measuring.counting import Scene, count
 from ..measuring.figures import Figures, figures
@@ -35,13 +40,11 @@ from ..measuring.reading import read
 from ..planning.plan import CellPlan, Plan, StatePlan, make
 from . import environment
 from .artifacts import Artifacts, workspace
+from .costing import Costing, costs_of, dense_repeats
 from .job import CellDone, Event, Job, JobDone, JobLost, PhaseStarted, Progress
 from .memory import OUT_OF_MEMORY, ran_out
 from .profiling import Stopwatch
 from .supply import Supply
-
-_SPEED_TOKENS = 1024
-"""Tokens of a batch on which the speed of an SAE is measured: some percent of what evaluating it costs."""
 
 
 def run(job: Job, emit: Callable[[Event], None]) -> JobDone | JobLost:
@@ -98,8 +101,8 @@ class _Outcome:
     compression: dict[str, Any] | None = None
     done: set[str] = field(default_factory=set)
     """SAEs whose record is out."""
-    tokens_per_second: dict[str, float] = field(default_factory=dict)
-    """How fast each SAE encodes and decodes."""
+    sae_speeds: dict[str, CostFigure] = field(default_factory=dict)
+    """Tokens that each SAE encodes and decodes in a second."""
 
 
 class _StateRun:
@@ -119,6 +122,10 @@ class _StateRun:
             "jobs": job.jobs,
             "command": job.command,
         }
+        self._costing: Costing | None = None
+        if plan.cost is not None:
+            dense = dense_repeats(plan.cost, self._environment, job.dense_costs)
+            self._costing = Costing(plan.cost, self._watch, dense, state.is_dense)
 
     def run(self) -> None:
         """Everything that can fail for all cells at once, then the cells by the BOS convention of their SAEs."""
@@ -154,7 +161,17 @@ class _StateRun:
                         self._outcome.compression = error.realised.to_json()
                     raise
         self._outcome.compression = realised.to_json()
+        self._measure_costs(model, realised.bytes)
         return model
+
+    def _measure_costs(self, model: PreTrainedModel, sizes: WeightBytes) -> None:
+        """Time, memory and bytes of the state; whatever goes wrong here costs no other figure."""
+        if self._costing is None or not self._wanted:
+            return
+        try:
+            self._costing.measure(model, sizes)
+        except Exception as error:  # becomes the reason in every cost
+            self._costing.give_up(error)
 
     def _locate(self, model: PreTrainedModel) -> None:
         """Find the SAEs' sites in the state; a cell whose site was taken out ends here."""
@@ -183,10 +200,7 @@ class _StateRun:
             )  # fmt: skip
             with self._failing(ready):
                 counted = count(scene, ready)
-                with self._watch.phase("speed"):
-                    for cell in ready:
-                        sae = supplied[cell.labels.sae].sae
-                        self._outcome.tokens_per_second[cell.labels.sae] = build.speed(sae, _SPEED_TOKENS)
+                self._time_saes({cell.labels.sae: supplied[cell.labels.sae].sae for cell in ready})
                 for cell in ready:
                     self._report(cell, counted[cell.labels.sae], supplied[cell.labels.sae])
 
@@ -212,10 +226,22 @@ class _StateRun:
                         reference.kept_fit(task, cell.origin)
         return {name: built for name, built in found.items() if isinstance(built, Built)}
 
+    def _time_saes(self, saes: Mapping[str, SAE[Any]]) -> None:
+        """How fast SAEs are: as carefully as the suite asks for, and in a moment where it does not."""
+        with self._watch.phase("speed"):
+            if self._costing is not None:
+                self._outcome.sae_speeds |= self._costing.task.time_saes(saes)
+            else:
+                self._outcome.sae_speeds |= time_saes(saes, CostSettings().sae_tokens, QUICKLY)
+
     def _report(self, cell: CellPlan, counted: Mapping[str, Sums], supplied: Built) -> None:
         """Values and intervals of one cell, as its record."""
         dense = None if self._state.is_dense else self._job.dense_sums.get(cell.labels.sae, {})
         found = figures(self._plan.tasks, counted, dense, self._plan.suite.seed)
+        if self._costing is not None:
+            sae_costs = costs_of(supplied, self._outcome.sae_speeds[cell.labels.sae])
+            found.metrics.update(self._costing.measurements(sae_costs))
+            found.details[costs.TASK] = self._costing.details_with(sae_costs)
         self._finish(cell, "ok", found=found, supplied=supplied)
 
     def _finish(
@@ -247,7 +273,7 @@ class _StateRun:
 
     def _facts(self, cell: CellPlan, supplied: Built) -> dict[str, Any]:
         return build.facts(supplied.sae) | {
-            "tokens_per_second": self._outcome.tokens_per_second[cell.labels.sae],
+            "tokens_per_second": self._outcome.sae_speeds[cell.labels.sae].value,
             "cost": asdict(supplied.cost),
             "notes": notes(cell.sae, self._plan.suite.data.context, cell.prepend_bos),
         }

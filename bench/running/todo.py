@@ -14,6 +14,7 @@ from ...registry.saes import lineage
 from ...tasks.perplexity import NO_DENSE
 from ..planning.plan import CellPlan, Plan
 from .artifacts import Artifacts
+from .known_costs import lacks_costs
 from .stock import Stock
 
 Rerun = Literal["missing", "failed", "all"]
@@ -70,7 +71,8 @@ def todo(plan: Plan, out: Path, cache: Path, device: str, rerun: Rerun) -> Todo:
             record = record_of(cell, out)
             compared = dense[cell.labels.sae]
             comparable = _is_wanted(compared, rerun) or (compared is not None and compared.status == "ok")
-            if _is_wanted(record, rerun) or (comparable and _lacks_comparison(record)):
+            incomplete = lacks_costs(plan, record) or (comparable and _lacks_comparison(record))
+            if _is_wanted(record, rerun) or incomplete:
                 missing.setdefault(state.name, []).append(cell)
             else:
                 done += 1

@@ -19,7 +19,7 @@ from ..errors import Impossible, RegistryError
 from ..families import family_of
 from ..sites import Site
 from .checkpoint import Checkpoints
-from .cost import Cost, encoding_flops, facts, speed, training_flops
+from .cost import Cost, encoding_flops, facts, training_flops
 from .entry import SaeEntry
 from .finetuned import Continued, FinetunedParams
 from .folder import clone, load_folder, save
@@ -47,7 +47,6 @@ __all__ = [
     "make",
     "make_many",
     "save",
-    "speed",
     "value_offset",
 ]
 

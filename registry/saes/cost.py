@@ -1,4 +1,4 @@
-"""What SAEs cost: to make, to keep and to run.
+"""What SAEs cost to make and to keep.
 
 FLOPs are counted, not measured, as Kaplan et al. count them (arXiv 2001.08361, section 2.1): 2 for every weight and
 token in a forward pass, 4 more in the backward pass. An SAE's weights are those of its two matrices. What the losses
@@ -7,13 +7,9 @@ beside the reconstruction take (TopK's auxiliary loss, the nested SAEs of a matr
 
 from __future__ import annotations
 
-import statistics
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from .entry import SaeEntry
@@ -21,8 +17,6 @@ from .quantised import is_int8
 
 if TYPE_CHECKING:
     from sae_lens import SAE
-
-_WARM_UPS, _RUNS = 2, 7
 
 
 @dataclass(frozen=True)
@@ -77,24 +71,3 @@ def _smallest(name: str, weights: Tensor) -> int:
     rows = weights if name == "W_dec" else weights.T
     eight_bits = weights.numel() + rows.shape[0] * weights.element_size()
     return min(weights.nbytes, sparse, *([eight_bits] if is_int8(rows) else []))
-
-
-@torch.no_grad()
-def speed(sae: SAE[Any], tokens: int) -> float:
-    """Tokens encoded and decoded in a second, in batches of `tokens`: the median of several runs after warming up.
-
-    Where the SAE is: on its device, with the threads that PyTorch has there.
-    """
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(tokens, sae.cfg.d_in, generator=generator).to(sae.W_enc)
-    for _ in range(_WARM_UPS):
-        _seconds(sae, x)
-    return tokens / statistics.median(_seconds(sae, x) for _ in range(_RUNS))
-
-
-def _seconds(sae: SAE[Any], x: Float[Tensor, "token d_in"]) -> float:
-    began = time.perf_counter()
-    sae(x)
-    if x.device.type == "cuda":
-        torch.cuda.synchronize(x.device)
-    return time.perf_counter() - began

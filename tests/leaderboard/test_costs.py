@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from saetransfer.leaderboard.costs import conditions, incomparable, repeats
+from saetransfer.leaderboard.costs import Conditions, incomparable, repeats
 from saetransfer.leaderboard.record import Hardware, Record, parse, to_json
 from tests.leaderboard.examples import record
 
@@ -40,7 +40,7 @@ def test_a_later_version_may_say_more_of_a_machine_and_an_older_one_nothing() ->
 
 def test_costs_of_one_machine_used_alike_can_be_compared() -> None:
     assert incomparable(made_on(), made_on()) is None
-    assert conditions(made_on()) == conditions(made_on())
+    assert Conditions.of(made_on()).key == Conditions.of(made_on()).key
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_costs_of_one_machine_used_alike_can_be_compared() -> None:
 )
 def test_other_costs_cannot_and_the_reason_says_why(other: Record, why: str) -> None:
     assert re.search(why, incomparable(made_on(), other) or "comparable")
-    assert conditions(other) != conditions(made_on())
+    assert Conditions.of(other).key != Conditions.of(made_on()).key
 
 
 def test_repeats_are_those_of_the_metric_or_none() -> None:

@@ -1,0 +1,1 @@
+"""What a state and an SAE cost: time, memory, bytes, energy."""
