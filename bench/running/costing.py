@@ -49,9 +49,8 @@ class Costing:
         found |= self._speeds(model, sizes)
         self.figures = found
 
-    def give_up(self, error: Exception) -> None:
+    def give_up(self, reason: str) -> None:
         """Note that the state cannot be measured, so that its other figures do not depend on this."""
-        reason = f"{type(error).__name__}: {error}"
         self.figures = {metric.name: without(reason) for metric in self.task.metrics}
 
     def measurements(self, of_sae: Mapping[str, CostFigure]) -> dict[str, Measurement]:

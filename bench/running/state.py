@@ -171,7 +171,8 @@ class _StateRun:
         try:
             self._costing.measure(model, sizes)
         except Exception as error:  # becomes the reason in every cost
-            self._costing.give_up(error)
+            failure = _failure(error, self._watch.current, self._job.device)
+            self._costing.give_up(f"{failure.type}: {failure.message}")
 
     def _locate(self, model: PreTrainedModel) -> None:
         """Find the SAEs' sites in the state; a cell whose site was taken out ends here."""
