@@ -9,7 +9,7 @@ import numpy as np
 from ...leaderboard.boards.columns import Definition
 from ...leaderboard.gate.gauge import Gauge, Totals
 from ...tasks import shelf as tasks
-from ...tasks.metric import Metric
+from ...tasks.metric import Metric, Quantity
 from ...tasks.task import DENSE_CELL
 
 
@@ -36,9 +36,9 @@ def gauges() -> dict[str, Gauge]:
     }
 
 
-def _compute(metric: Metric) -> Callable[[Totals, Totals], np.ndarray] | None:
-    """The metric from a cell's sums and those of its dense cell."""
-    if not metric.resampled:
+def _compute(metric: Quantity) -> Callable[[Totals, Totals], np.ndarray] | None:
+    """The metric from a cell's sums and those of its dense cell; None where it follows from none."""
+    if not isinstance(metric, Metric) or not metric.resampled:
         return None
 
     def compute(own: Totals, dense: Totals) -> np.ndarray:
