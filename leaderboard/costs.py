@@ -66,6 +66,11 @@ def incomparable(one: Record, other: Record) -> str | None:
     return Conditions.of(one).against(Conditions.of(other))
 
 
+def conditions(record: Record) -> str | None:
+    """A hash that is equal for records whose costs can be compared; None where the record does not say enough."""
+    return Conditions.of(record).key
+
+
 def repeats(record: Record, metric: str) -> tuple[float, ...]:
     """The single measurements behind a cost, in its unit; none where it was not measured by repeating."""
     found = _details(record).get("repeats")
