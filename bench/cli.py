@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -91,11 +91,15 @@ def run(  # noqa: PLR0913 - each argument is an option of the command
     timeout: Annotated[
         float | None, typer.Option(min=0.001, help="Seconds after which a state is ended. [default: none]")
     ] = None,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Let models run the Python code that they come with.")
+    ] = False,
 ) -> None:
     """Run a suite: every model x compressor x SAE; ends with the board. Again does only what is missing."""
     from .commands import run_command
 
-    options = run_command.RunOptions(out, only, rerun.value, jobs, device, tuple(overrides or ()), dry_run, timeout)
+    sets = tuple(overrides or ())
+    options = run_command.RunOptions(out, only, rerun.value, jobs, device, sets, dry_run, timeout, trust_remote_code)
     raise typer.Exit(run_command.run(suite, options))
 
 
@@ -161,10 +165,19 @@ def main() -> None:
         # The errors of the four folders that are a user's to mend all derive from ValueError; others are ours.
         if not _is_users(error):
             raise
-        from ..registry.credentials import scrub
+        _refuse(str(error))
+    except OSError as error:
+        # A file that the user named and that cannot be read or written; an error that names no file is ours.
+        if error.filename is None:
+            raise
+        _refuse(f"{error.filename}: {error.strerror}.")
 
-        sys.stderr.write(f"saetransfer: {scrub(str(error))}\n")
-        sys.exit(USAGE)
+
+def _refuse(message: str) -> NoReturn:
+    from ..registry.credentials import scrub
+
+    sys.stderr.write(f"saetransfer: {scrub(message)}\n")
+    sys.exit(USAGE)
 
 
 def _is_users(error: ValueError) -> bool:

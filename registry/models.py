@@ -25,8 +25,11 @@ from .errors import RegistryError, unknown
 from .facts import Facts, check_facts, facts_of
 from .families import family_of
 from .files import fingerprint
+from .foreign import json_object, read_by_library
 from .mistakes import explain
 
+_SIZES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
+_LARGEST_SIZE = 2**24
 _VOCABULARIES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
 _TOKENIZER_FILES = ("tokenizer*", "vocab.*", "merges.txt", "special_tokens_map.json", "added_tokens.json", "*.spm")
 
@@ -153,7 +156,10 @@ def check_weights(whose: str, folder: Path, weights: Sequence[Path]) -> None:
             raise RegistryError(f"{whose}: {file} is no whole safetensors file: {error}.") from error
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        named = {Path(part).name for part in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()}
+        parts = json_object(index, whose).get("weight_map")
+        if not isinstance(parts, dict) or not all(isinstance(part, str) for part in parts.values()):
+            raise RegistryError(f"{whose}: {index} has no 'weight_map' of weights and files.")
+        named = {Path(part).name for part in parts.values()}
         if absent := sorted(named - {file.name for file in weights}):
             raise RegistryError(f"{whose}: {folder} lacks {', '.join(absent)}, which its index names.")
 
@@ -171,29 +177,36 @@ def _from_hub(definition: ModelDefinition) -> Model:
 
 def _config(definition: ModelDefinition, location: str) -> PretrainedConfig:
     revision = definition.revision if definition.hub else None
-    try:
-        config = AutoConfig.from_pretrained(location, revision=revision, trust_remote_code=definition.trust_remote_code)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        if definition.facts is not None and hub.is_away(error):
-            return definition.facts.config()
-        raise RegistryError(
-            f"Model '{definition.name}': no configuration from {location}: {first_line(error)}"
-        ) from error
+    with read_by_library(f"Model '{definition.name}': no configuration from {location}"):
+        try:
+            config = AutoConfig.from_pretrained(
+                location, revision=revision, trust_remote_code=definition.trust_remote_code
+            )
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            if definition.facts is not None and hub.is_away(error):
+                return definition.facts.config()
+            raise
     family_of(config)
+    _check_sizes(definition.name, config, location)
     if definition.facts is not None:
         check_facts(definition.name, definition.facts, facts_of(config))
     return config
 
 
-def first_line(error: Exception) -> str:
-    """The first line of a library's message: the rest is advice for other situations."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+def _check_sizes(name: str, config: PretrainedConfig, location: str) -> None:
+    for key in _SIZES:
+        size = getattr(config, key, None)
+        if type(size) is not int or not 0 < size < _LARGEST_SIZE:
+            raise RegistryError(
+                f"Model '{name}': the configuration of {location} makes '{key}' {size!r}; a whole number from 1 to "
+                f"{_LARGEST_SIZE - 1:,} is needed."
+            )
 
 
 @cache
 def config_hash(path: Path) -> str:
     """Hash of what a configuration says about the model, whatever wrote it and from where."""
-    content = json.loads(path.read_text(encoding="utf-8"))
+    content = json_object(path, "A model")
     for key in ("transformers_version", "_name_or_path", "dtype", "torch_dtype"):
         content.pop(key, None)
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
@@ -209,7 +222,7 @@ def load(model: Model, device: str = "cpu") -> PreTrainedModel:
     import torch
     from transformers import AutoModelForCausalLM
 
-    try:
+    with read_by_library(f"Model '{model.name}' does not load from {model.location}"):
         loaded, report = AutoModelForCausalLM.from_pretrained(  # pyright: ignore[reportGeneralTypeIssues]
             model.location,
             revision=model.revision,
@@ -218,8 +231,6 @@ def load(model: Model, device: str = "cpu") -> PreTrainedModel:
             use_safetensors=True,
             output_loading_info=True,
         )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise RegistryError(f"Model '{model.name}' does not load from {model.location}: {first_line(error)}") from error
     check_facts(model.name, facts_of(model.config), facts_of(loaded.config))
     absent = sorted({*report["missing_keys"], *(str(key) for key in report["mismatched_keys"])})
     if absent:
@@ -238,12 +249,10 @@ def load_tokenizer(model: Model) -> PreTrainedTokenizerBase:
     """
     from transformers import AutoTokenizer
 
-    try:
+    with read_by_library(f"Model '{model.name}': no tokenizer from {model.location}"):
         tokenizer = AutoTokenizer.from_pretrained(
             model.location, revision=model.revision, trust_remote_code=model.trust_remote_code
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RegistryError(f"Model '{model.name}': no tokenizer from {model.location}: {first_line(error)}") from error
     largest = max(tokenizer.get_vocab().values(), default=-1)
     if largest < 0 or largest >= model.config.vocab_size:
         raise RegistryError(

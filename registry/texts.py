@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from .errors import RegistryError, unknown
 from .files import content_hash
+from .foreign import read_by_library
 from .mistakes import explain
 
 Role = Literal["evaluation", "calibration", "training"]
@@ -198,17 +199,15 @@ def _text_field(line: str, field: str, place: str) -> str:
 
 
 def _read_parquet(file: Path, field: str) -> Iterator[str]:
-    from pyarrow import ArrowException, parquet
+    from pyarrow import parquet
 
-    try:
+    with read_by_library(f"{file} is no readable Parquet file"):
         table = parquet.ParquetFile(file)
         if field not in table.schema_arrow.names:
             found = ", ".join(table.schema_arrow.names)
             raise RegistryError(f"{file}: no column '{field}' (found: {found}). Name it with field: NAME.")
         for batch in table.iter_batches(columns=[field]):
             yield from (value for value in batch.column(0).to_pylist() if value is not None)
-    except ArrowException as error:
-        raise RegistryError(f"{file} is no readable Parquet file: {error}.") from error
 
 
 def _read_hub(definition: TextDefinition) -> Iterator[str]:

@@ -17,6 +17,17 @@ from ..console import console as make_console
 from ..errors import UsageError
 from ..measuring.definitions import definitions
 
+_FORMATS = {
+    "target_matrices": ",",
+    "sparsity": ".1%",
+    "effective_bits": ".2f",
+    "weight_error": ".3f",
+    "dense": ",",
+    "actual": ",",
+    "theoretical": ",",
+}
+"""How what is known of compression is printed."""
+
 
 def leaderboard(folders: Sequence[Path], out: Path | None, html: Path | None, section: str) -> None:
     """`saetransfer leaderboard`: a section of a Markdown file, an HTML page, or both."""
@@ -77,13 +88,18 @@ def show(path: Path) -> None:
 
 
 def _compression(record: Record) -> str:
+    """What compression did; records of others may say less than ours, or say it otherwise."""
     facts = record.compression or {}
-    size = facts["bytes"]
+    sizes = facts.get("bytes")
+    named = {name: facts.get(name) for name in ("target_matrices", "sparsity", "effective_bits", "weight_error")}
+    named |= {name: sizes.get(name) if isinstance(sizes, dict) else None for name in ("dense", "actual", "theoretical")}
+    said = {
+        name: format(value, _FORMATS[name]) if type(value) in (int, float) else "?" for name, value in named.items()
+    }
     return (
-        f"{facts['target_matrices']} matrices, {facts['sparsity']:.1%} zeros, {facts['effective_bits']:.2f} bits "
-        f"a weight, weight error {facts['weight_error'] or 0.0:.3f}; bytes: dense {size['dense']:,}, "
-        f"as stored {size['actual']:,}, in theory {size['theoretical']:,}"
-    )
+        "{target_matrices} matrices, {sparsity} zeros, {effective_bits} bits a weight, weight error {weight_error}; "
+        "bytes: dense {dense}, as stored {actual}, in theory {theoretical}"
+    ).format(**said)
 
 
 def _figures(record: Record) -> Table:

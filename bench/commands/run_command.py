@@ -50,12 +50,13 @@ class RunOptions:
     overrides: tuple[str, ...]
     dry_run: bool
     timeout_seconds: float | None = None
+    trusts_remote_code: bool = False
 
 
 def run(name: str, options: RunOptions) -> int:
     """`saetransfer run`; returns the exit code."""
     console = make_console(terminal.WIDTH)
-    source = suite.load(name, options.overrides)
+    source = suite.load(name, options.overrides, options.trusts_remote_code)
     if not options.dry_run:
         executors.warm_up()
     planned = _planned(source, options.only)

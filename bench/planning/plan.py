@@ -205,7 +205,7 @@ class _Planner:
         labelled = self._labelled()
         sets = [ExampleSet(text.name, text.attributes, text.spurious) for text in labelled]
         made = [self._task(index, definition, sets) for index, definition in enumerate(self._suite.tasks)]
-        found = [self._located(("models", i), models.resolve, d) for i, d in enumerate(self._suite.models)]
+        found = [self._model(("models", index), definition) for index, definition in enumerate(self._suite.models)]
         for key, names in (("models", [model.name for model in found]), ("tasks", [task.name for task in made])):
             for index, name in enumerate(names):
                 self._check_name((key, index), name, names[:index])
@@ -222,6 +222,17 @@ class _Planner:
         whole = replace(partial, states=states)
         self._check_texts(whole)
         return whole
+
+    def _model(self, place: Place, definition: Definition) -> Model:
+        """A model; one whose own code would run is refused unless the user, and not the suite alone, allows it."""
+        asks = isinstance(definition, Mapping) and bool(definition.get("trust_remote_code"))
+        if asks and not self._source.trusts_remote_code:
+            raise self._source.mistake(
+                place,
+                "this model comes with Python code of its own, which would run here. Where you trust it, run again "
+                "with --trust-remote-code.",
+            )
+        return self._located(place, models.resolve, definition)
 
     def _located(self, place: Place, resolve: Any, definition: Definition, **arguments: Any) -> Any:
         try:
@@ -381,7 +392,9 @@ class _Planner:
                 raise self._source.mistake(place, message)
 
     def _check_name(self, place: Place, name: str, taken: Iterable[str]) -> None:
-        """Refuse a name that is there already, or that would not fit into MODEL/COMPRESSOR/SAE."""
+        """Refuse a name that is there already, cannot be seen, or would not fit into MODEL/COMPRESSOR/SAE."""
+        if not name.isprintable() or not name.strip():
+            raise self._source.mistake(place, f"a name must be visible characters, got {name!r}.")
         if "/" in name:
             raise self._source.mistake(place, f"a name may not hold a slash, got '{name}'.")
         if name in taken:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from ...registry import credentials
 from ...registry.errors import unknown
 from ...registry.mistakes import unknown_key
 from ..commands.overrides import apply, covers
@@ -22,6 +23,8 @@ from . import yaml_file
 
 Definition = str | dict[str, Any]
 """A name of the registry, or an inline definition."""
+
+_LARGEST_BYTES = 16 * 2**20
 
 Place = tuple[str | int, ...]
 """Where in the file something stands: keys and positions from the top."""
@@ -103,6 +106,8 @@ class SuiteFile:
     """What relative paths in the suite are relative to: its own folder, or, for a suite that ships, the user's."""
     overrides: tuple[str, ...] = ()
     """`KEY=VALUE`, as applied to what the file holds."""
+    trusts_remote_code: bool = False
+    """Whether the user, and not only the suite, has said that the code of a model may run."""
 
     def mistake(self, place: Place, message: str) -> UsageError:
         """The error for something at that place of the file."""
@@ -115,24 +120,22 @@ def shipped() -> dict[str, Path]:
     return {file.stem: file for file in sorted(folder.glob("*.yaml"))}
 
 
-def load(name_or_file: str, overrides: Sequence[str] = ()) -> SuiteFile:
+def load(name_or_file: str, overrides: Sequence[str] = (), trusts_remote_code: bool = False) -> SuiteFile:
     """The suite of that name or file, with `KEY=VALUE` overrides (dotted keys, values in YAML).
 
     Raises:
-        UsageError: no such suite, no YAML, an unknown key, a wrong type; with file and line.
+        UsageError: no such suite, no YAML, an unknown key, a wrong type, a credential; with file and line.
     """
     file = _find(name_or_file)
-    try:
-        text = file.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{file} is not UTF-8 text: {error}.") from error
+    text = _read(file)
+    _refuse_credentials(file, text, overrides)
     content = _parse(file, text)
     if not isinstance(content, dict):
         got = "nothing" if content is None else type(content).__name__
         raise UsageError(f"{file}: a suite is a mapping with the keys {', '.join(Suite.model_fields)}; got {got}.")
     suite = check(content, file, text, overrides)
     folder = Path.cwd() if name_or_file in shipped() else file.parent
-    return SuiteFile(suite, file, text, folder, tuple(overrides))
+    return SuiteFile(suite, file, text, folder, tuple(overrides), trusts_remote_code)
 
 
 def check(content: dict[str, Any], file: Path, text: str, overrides: Sequence[str]) -> Suite:
@@ -164,6 +167,27 @@ def _find(name_or_file: str) -> Path:
     raise UsageError(str(unknown("suite", name_or_file, known, "A suite of your own: give its .yaml file.")))
 
 
+def _read(file: Path) -> str:
+    try:
+        if (size := file.stat().st_size) > _LARGEST_BYTES:
+            raise UsageError(f"{file} has {size:,} bytes; a suite has at most {_LARGEST_BYTES:,}.")
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{file} is not UTF-8 text: {error}.") from error
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {error.strerror or error}.") from error
+
+
+def _refuse_credentials(file: Path, text: str, overrides: Sequence[str]) -> None:
+    places = [(f"{file}:{number}", line) for number, line in enumerate(text.splitlines(), start=1)]
+    for place, said in (*places, *(("--set", override) for override in overrides)):
+        if credentials.are_in(said):
+            raise UsageError(
+                f"{place}: a credential stands in '{credentials.scrub(said).strip()}' (shown as {credentials.HIDDEN}), "
+                "and what a suite says stands in every record. Give it in the environment, for example as HF_TOKEN."
+            )
+
+
 def _parse(file: Path, text: str) -> Any:
     try:
         return yaml_file.parse(text)
@@ -171,9 +195,7 @@ def _parse(file: Path, text: str) -> Any:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
         raise UsageError(f"{file}{line}: no YAML: {error.problem}.") from error
     except yaml.YAMLError as error:
-        raise UsageError(f"{file}: no YAML: {error}.") from error
-    except RecursionError as error:
-        raise UsageError(f"{file}: nested too deeply to be a suite.") from error
+        raise UsageError(f"{file}: no YAML that can be a suite: {error}.") from error
 
 
 def _sentences(file: Path, text: str, overrides: Sequence[str], error: ValidationError) -> Iterator[str]:

@@ -1,8 +1,8 @@
 """YAML as people mean it: the core schema of YAML 1.2, and the lines on which things stand.
 
 PyYAML follows YAML 1.1, where `on`, `off`, `yes` and `no` are booleans (`on: state` would have the key True), `1e-3` is
-text, and `2:4` is the number 124, in sixties. Keys that stand twice in a mapping are refused; PyYAML would keep the
-last one silently.
+text, `2:4` is the number 124, in sixties, and `2026-01-02` is no text. Keys that stand twice in a mapping are refused;
+PyYAML would keep the last one silently. So is what a few lines of aliases blow up to more than anybody writes.
 """
 
 from __future__ import annotations
@@ -29,9 +29,12 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-_BOOLEAN, _INTEGER, _FLOAT = (f"tag:yaml.org,2002:{kind}" for kind in ("bool", "int", "float"))
+MOST_VALUES = 2_000_000
+"""Values in a file, with each alias counted as what it stands for."""
+_SHOWN = 60
+_BOOLEAN, _INTEGER, _FLOAT, _TIME = (f"tag:yaml.org,2002:{kind}" for kind in ("bool", "int", "float", "timestamp"))
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag not in (_BOOLEAN, _INTEGER, _FLOAT)]
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in (_BOOLEAN, _INTEGER, _FLOAT, _TIME)]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _Loader.add_implicit_resolver(_BOOLEAN, re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
@@ -49,9 +52,31 @@ def parse(text: str) -> Any:
     """The content of a YAML text.
 
     Raises:
-        yaml.YAMLError: no YAML, or a key twice in a mapping.
+        yaml.YAMLError: no YAML, a key twice in a mapping, null characters, nested too deeply, or aliases that blow it
+            up.
     """
-    return yaml.load(text, Loader=_Loader)  # noqa: S506 - derived from SafeLoader
+    try:
+        content = yaml.load(text, Loader=_Loader)  # noqa: S506 - derived from SafeLoader
+        _size(content, {})
+    except RecursionError as error:
+        raise yaml.YAMLError("nested too deeply, or without end") from error
+    except (ValueError, TypeError, KeyError, AttributeError) as error:  # what PyYAML makes of `!!int word`
+        raise yaml.YAMLError(f"a value does not fit its tag, or is out of range: {error}") from error
+    return content
+
+
+def _size(value: Any, known: dict[int, int]) -> int:
+    """How many values there are when aliases are written out; `known` are those of parts that have been seen."""
+    if not isinstance(value, dict | list):
+        if isinstance(value, str) and "\0" in value:
+            raise yaml.YAMLError(f"a text holds a null character: {value[:_SHOWN]!r}")
+        return 1
+    if id(value) not in known:
+        size = 1 + sum(_size(part, known) for part in (value.values() if isinstance(value, dict) else value))
+        if size > MOST_VALUES:
+            raise yaml.YAMLError(f"its aliases stand for more than {MOST_VALUES:,} values")
+        known[id(value)] = size
+    return known[id(value)]
 
 
 def line_of(text: str, place: tuple[str | int, ...]) -> int | None:

@@ -121,6 +121,7 @@ class _StateRun:
             "seed": plan.suite.seed,
             "jobs": job.jobs,
             "command": job.command,
+            "trust_remote_code": state.model.trust_remote_code,
         }
         self._costing: Costing | None = None
         if plan.cost is not None:

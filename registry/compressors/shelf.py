@@ -258,7 +258,7 @@ def _import(file: Path, shown: str) -> ModuleType:
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise RegistryError(f"'{shown}' does not import: {type(error).__name__}: {error}") from error
     return module

@@ -18,6 +18,20 @@ ARCHITECTURES = ("standard", "gated", "topk", "jumprelu")
 """Architectures of finished SAEs; BatchTopK and its relatives are saved as `jumprelu`."""
 
 _RENAMED = {"hook_point": "hook_name", "hook_point_head_index": "hook_head_index", "activation_fn_str": "activation_fn"}
+_TYPES = {
+    "hook_name": str,
+    "model_name": str,
+    "dtype": str,
+    "training_architecture": str,
+    "reshape_activations": str,
+    "prepend_bos": bool,
+    "context_size": int,
+    "k": int,
+    "activation_fn_kwargs": dict,
+    "training_architecture_details": dict,
+    "model_from_pretrained_kwargs": dict,
+}
+_KINDS = {str: "a text", bool: "true or false", int: "a whole number", dict: "an object"}
 _NORMALISATIONS = ("none", "layer_norm", "constant_norm_rescale")
 
 
@@ -71,6 +85,7 @@ def parse_config(raw: Mapping[str, Any], origin: str, folded: bool = False) -> S
     merged = {_RENAMED.get(key, key): value for key, value in raw.items() if key != "metadata"}
     # What SAELens writes is under `metadata`; a key on top wins only where metadata does not have it.
     merged |= {key: value for key, value in (raw.get("metadata") or {}).items() if value is not None}
+    _check_types(merged, origin)
     architecture = _architecture(merged, origin)
     details = merged.get("training_architecture_details") or {}
     k = merged.get("k", (merged.get("activation_fn_kwargs") or {}).get("k"))
@@ -97,6 +112,13 @@ def parse_config(raw: Mapping[str, Any], origin: str, folded: bool = False) -> S
     )
     _refuse_other_places(merged, origin)
     return config
+
+
+def _check_types(merged: Mapping[str, Any], origin: str) -> None:
+    for key, kind in _TYPES.items():
+        value = merged.get(key)
+        if value is not None and type(value) is not kind:
+            raise RegistryError(f"{origin}: '{key}' is {value!r}; {_KINDS[kind]} is needed.")
 
 
 def _count(merged: Mapping[str, Any], key: str, origin: str) -> int:

@@ -5,7 +5,6 @@ SAE objects of SAELens hold lambdas and cannot be pickled, so that between proce
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ..errors import RegistryError
+from ..foreign import json_object, read_by_library
 from .arrays import read
 from .config import SaeConfig, parse_config
 from .inputs import centre
@@ -57,7 +57,7 @@ def load_folder(folder: Path, device: str | torch.device = "cpu", folded: bool =
     read_config(folder, folded)
     from sae_lens import SAE
 
-    with quiet():
+    with quiet(), read_by_library(f"The SAE in '{folder}' does not load"):
         return ready(SAE.load_from_disk(folder, device=str(device), dtype="float32"))
 
 
@@ -101,11 +101,8 @@ def _read_json(folder: Path) -> dict[str, Any]:
         if not (folder / name).is_file():
             found = ", ".join(sorted(entry.name for entry in folder.iterdir())) or "nothing"
             raise RegistryError(f"'{folder}' has no {name}; it holds {found}. {_REMEDY}")
-    try:
-        raw = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise RegistryError(f"'{folder / CONFIG_FILE}' is no complete JSON: {error}. {_REMEDY}") from error
-    if not isinstance(raw, dict) or not isinstance(raw.get("metadata") or {}, dict):
+    raw = json_object(folder / CONFIG_FILE, "An SAE", _REMEDY)
+    if not isinstance(raw.get("metadata") or {}, dict):
         raise RegistryError(f"'{folder / CONFIG_FILE}' is no description of an SAE: a JSON object is needed. {_REMEDY}")
     return raw
 

@@ -41,7 +41,7 @@ def resolve(
     source = definition.get("source")
     if source is None:
         raise RegistryError(f"SAE '{definition.get('name', '?')}' has no 'source'. Known: {', '.join(_SOURCES)}.")
-    if source not in _SOURCES:
+    if not isinstance(source, str) or source not in _SOURCES:
         raise RegistryError(f"SAE '{definition.get('name', '?')}': {unknown('source', str(source), _SOURCES)}")
     return _SOURCES[source](definition, around)
 

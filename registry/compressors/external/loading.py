@@ -13,19 +13,18 @@ from typing import Any
 
 import torch
 import transformers
-from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 
-from ...errors import Impossible, RegistryError
-from ...models import first_line
+from ...errors import Impossible
+from ...foreign import first_line, read_by_library
 from ...structure import kept_blocks, note_kept_blocks
 from ..kernels.bitsandbytes import settle
 from ..linear import layer_at, linear_layers
 from ..outcome import NotCompressed
 from . import packed
 from .formats import AWQ, BITSANDBYTES, COMPRESSED_TENSORS, GGUF, GPTQ, Format, format_of, require
-from .source import UNREADABLE, WHOSE, Source
+from .source import WHOSE, Source
 
 _MUST_AGREE = {
     "model_type": "model_type",
@@ -100,19 +99,18 @@ def _check_config(source: Source, config: PretrainedConfig, dense: PretrainedCon
 
 
 def _read(source: Source, stored: Format, dense: Dense) -> PreTrainedModel:
-    try:
-        loaded, report = AutoModelForCausalLM.from_pretrained(  # pyright: ignore[reportGeneralTypeIssues]
-            source.location,
-            **source.arguments,
-            **_options(stored, dense.device),
-            dtype=dense.dtype,
-            use_safetensors=True,
-            output_loading_info=True,
-        )
-    except ImportError as error:
-        raise Impossible(f"{WHOSE} {source.shown} ({stored.name}): {first_line(error)}") from error
-    except (*UNREADABLE, SafetensorError) as error:
-        raise RegistryError(f"{WHOSE} {source.shown} ({stored.name}) does not load: {first_line(error)}") from error
+    with read_by_library(f"{WHOSE} {source.shown} ({stored.name}) does not load"):
+        try:
+            loaded, report = AutoModelForCausalLM.from_pretrained(  # pyright: ignore[reportGeneralTypeIssues]
+                source.location,
+                **source.arguments,
+                **_options(stored, dense.device),
+                dtype=dense.dtype,
+                use_safetensors=True,
+                output_loading_info=True,
+            )
+        except ImportError as error:
+            raise Impossible(f"{WHOSE} {source.shown} ({stored.name}): {first_line(error)}") from error
     _check_keys(source, report)
     return loaded
 

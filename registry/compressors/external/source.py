@@ -6,7 +6,6 @@ are refused here, before anything is loaded.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,12 @@ from transformers import AutoConfig, PretrainedConfig
 
 from ...errors import RegistryError
 from ...files import content_hash, fingerprint
-from ...models import check_weights, config_hash, first_line
+from ...foreign import first_line, json_object, read_by_library
+from ...models import check_weights, config_hash
 
 WHOSE = "Checkpoint"
 _MAGIC = b"GGUF"
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
-UNREADABLE = (OSError, ValueError, KeyError, TypeError, IndexError, RuntimeError)
 """What transformers and gguf raise of files that are not what they expect."""
 
 
@@ -52,10 +51,8 @@ class Source:
         Raises:
             RegistryError: nothing that transformers understands.
         """
-        try:
+        with read_by_library(f"{WHOSE} {self.shown}: no configuration"):
             config = AutoConfig.from_pretrained(self.location, **self.arguments)
-        except UNREADABLE as error:
-            raise RegistryError(f"{WHOSE} {self.shown}: no configuration: {first_line(error)}") from error
         weights = getattr(config, "transformers_weights", None)
         if weights is not None and ".safetensors" not in str(weights):
             raise RegistryError(f"{WHOSE} {self.shown}: its config.json names weights in '{weights}'. {_ONLY}")
@@ -147,9 +144,5 @@ def _only_gguf(folder: Path) -> Path:
 
 
 def _check_json(file: Path) -> None:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise RegistryError(f"{WHOSE}: {file} is no JSON: {first_line(error)}") from error
-    if not isinstance(content, dict) or "model_type" not in content:
+    if "model_type" not in json_object(file, WHOSE):
         raise RegistryError(f"{WHOSE}: {file} names no `model_type`; it is no configuration of a model.")

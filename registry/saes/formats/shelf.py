@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ...errors import RegistryError, unknown
+from ...foreign import json_object
 from ..arrays import Device, read
 from ..config import SaeConfig, parse_config
 from ..folder import CONFIG_FILE, WEIGHTS_FILE, check_weights, quiet, ready, shapes
@@ -87,7 +87,9 @@ def _float(weight: Tensor) -> Tensor:
 
 
 def _described(form: Format, path: Path, device: Device) -> tuple[dict[str, Any], Raw]:
-    settings: Mapping[str, Any] = {} if form.settings is None else _json(path / form.settings)
+    settings: Mapping[str, Any] = (
+        {} if form.settings is None else json_object(path / form.settings, "An SAE", "Copy or save it again.")
+    )
     raw = read(form.weights_file(path), device)
     for group in form.needs:
         if not any(name in raw for name in group):
@@ -96,13 +98,3 @@ def _described(form: Format, path: Path, device: Device) -> tuple[dict[str, Any]
                 f"{', '.join(sorted(raw))}."
             )
     return form.describe(path, settings, raw), raw
-
-
-def _json(file: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise RegistryError(f"'{file}' is no complete JSON: {error}. Copy or save the SAE again.") from error
-    if not isinstance(found, dict):
-        raise RegistryError(f"'{file}' is no description of an SAE: a JSON object is needed.")
-    return found

@@ -123,7 +123,7 @@ def test_broken_folders_are_refused_with_what_is_missing(tmp_path: Path) -> None
     folder = saved(tmp_path / "sae")
     config, weights = folder / "cfg.json", folder / "sae_weights.safetensors"
     whole_config, whole_weights = config.read_text(), weights.read_bytes()
-    for text, message in ((whole_config[:40], "no complete JSON"), ("[1]", "no description of an SAE")):
+    for text, message in ((whole_config[:40], "no complete JSON"), ("[1]", "holds a list")):
         config.write_text(text)
         with pytest.raises(RegistryError, match=message):
             read_config(folder)

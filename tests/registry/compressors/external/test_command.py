@@ -115,7 +115,10 @@ def test_standard_input_is_closed_and_no_shell_is_there(folder: Path) -> None:
             "open(sys.argv[2] + '/model.safetensors', 'w').write('garbage' * 99)",
             "no whole safetensors",
         ),
-        (HALVE.replace('"config.json", out)', '"config.json", out)\n(out / "config.json").write_text("{")'), "no JSON"),
+        (
+            HALVE.replace('"config.json", out)', '"config.json", out)\n(out / "config.json").write_text("{")'),
+            "no complete JSON",
+        ),
         (
             HALVE + 'settings = json.loads((out / "config.json").read_text())\n'
             'settings["vocab_size"] = 5\n(out / "config.json").write_text(json.dumps(settings))',
