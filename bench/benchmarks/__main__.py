@@ -17,13 +17,14 @@ from rich.console import Console
 
 from ..errors import UsageError
 from ..running import environment
-from . import compressing, saes, tasks
+from . import compressing, html_page, saes, tasks
 from .page import Section, page, sections_of
 
 SECTIONS: dict[str, tuple[str, Callable[[], str]]] = {
     "tasks": ("What all tasks cost beside reconstruction and perplexity", tasks.section),
     "saes": ("What SAEs cost", saes.section),
     "compressing": ("What compressing costs", compressing.section),
+    "page": ("The HTML page of 5,000 cells", html_page.section),
 }
 """Name -> title, and what measures it."""
 

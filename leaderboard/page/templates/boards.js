@@ -1,7 +1,7 @@
 // The boards that stand in the page as tables: sorted in place, with the columns that there is room for, and without
 // the rows of which no cell is in view.
 
-const MOST_PRIORITY = 3;
+const MOST_PRIORITY = onPhone ? 1 : 3;
 
 function startBoard(section) {
   const node = section.querySelector("table");
@@ -52,6 +52,6 @@ function startBoards() {
   const boards = [...document.querySelectorAll("section.board")].map(startBoard);
   whenFiltersChange.push(() => {
     showSets();
-    boards.forEach((board) => board.draw());
+    boards.filter((board) => !board.table().node().closest("[data-set]").hidden).forEach((board) => board.draw());
   });
 }

@@ -66,6 +66,7 @@ function figure(cell, place) {
   const { unit } = quantities[place];
   if (unit === "%") return percent(value);
   if (unit === "bytes") return bytes(value);
+  if (unit === "bits") return String(Number(value.toPrecision(3)));
   const interval = intervalOf(cell, place);
   const half = interval ? (interval[1] - interval[0]) / 2 : 0;
   const places = decimals(half, INTERVAL_DIGITS);

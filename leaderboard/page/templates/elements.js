@@ -11,6 +11,9 @@ function element(tag, attributes = {}, ...children) {
   return made;
 }
 
+// Where there is room for a few columns only, a few are shown at first.
+const onPhone = window.matchMedia("(max-width: 40rem)").matches;
+
 function byId(id) {
   return document.getElementById(id);
 }

@@ -1,13 +1,12 @@
 // Two plots of the cells in view: what compression costs, and which features survive it.
 
 const SYMBOLS = ["circle", "square", "diamond", "triangle-up", "cross", "triangle-down", "star", "x"];
-const FEWEST_NAMES = 2;
 
 const plots = [
   {
     id: "pareto",
     title: "Size against what is lost",
-    about: "The dashed line is the Pareto front of the cells in view: none is better in both figures. Random SAEs are never on it.",
+    about: "The dotted line is the Pareto front of the cells in view: no cell is better than one on it in both figures. Random SAEs do not count.",
     x: "state.size",
     y: "perplexity.transfer_gap",
     by: "sae",
@@ -142,17 +141,20 @@ function paretoFront(plot, points) {
   });
 }
 
+// From the best in x step by step to the best in y, and on from there: what lies behind the line is beaten.
 function frontTrace(plot, points) {
   const front = paretoFront(plot, points);
-  if (front.length < FEWEST_NAMES) return [];
+  if (!front.length) return [];
+  const xs = points.map((cell) => valueOf(cell, plot.x));
+  const worst = quantities[plot.x].better > 0 ? Math.min(...xs) : Math.max(...xs);
   return [
     {
       type: "scatter",
       mode: "lines",
       name: "Pareto front",
-      x: front.map((cell) => valueOf(cell, plot.x)),
-      y: front.map((cell) => valueOf(cell, plot.y)),
-      line: { shape: "linear", dash: "dot", width: 1.5, color: colour("quiet") },
+      x: [...front.map((cell) => valueOf(cell, plot.x)), worst],
+      y: [...front.map((cell) => valueOf(cell, plot.y)), valueOf(front.at(-1), plot.y)],
+      line: { shape: "hv", dash: "dot", width: 1.5, color: colour("quiet") },
       hoverinfo: "skip",
     },
   ];

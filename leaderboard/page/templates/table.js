@@ -2,7 +2,8 @@
 
 const PAGE_LENGTH = 50;
 const STATUS_LENGTH = 48;
-const chosen = quantities.map((quantity) => quantity.shown);
+const FIRST_ON_PHONES = ["perplexity.transfer_gap", "overlap.survived"];
+const chosen = quantities.map((quantity) => (onPhone ? FIRST_ON_PHONES.includes(quantity.name) : quantity.shown));
 let DataTable = null;
 let table = null;
 

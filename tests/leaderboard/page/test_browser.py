@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from saetransfer.leaderboard.record import Failure, Labels
 from tests.leaderboard.examples import grid, record
@@ -40,10 +40,10 @@ def page(browser: Browser, board: Path) -> Iterator[Page]:
 def test_figures_are_sorted_and_those_without_a_value_stay_last(page: Page) -> None:
     sorter = page.locator("#table thead th", has_text="transfer gap").locator(".dt-column-order")
     sorter.click()
-    assert page.locator("#table th[aria-sort]").get_attribute("aria-sort") == "ascending"
+    expect(page.locator("#table th[aria-sort]")).to_have_attribute("aria-sort", "ascending")
     assert column(page, "transfer gap") == ["0", "0", "0.0007 ± 0.0040", "0.0312 ± 0.0040", "–", "–"]
     sorter.press("Enter")
-    assert page.locator("#table th[aria-sort]").get_attribute("aria-sort") == "descending"
+    expect(page.locator("#table th[aria-sort]")).to_have_attribute("aria-sort", "descending")
     assert column(page, "transfer gap") == ["0.0312 ± 0.0040", "0.0007 ± 0.0040", "0", "0", "–", "–"]
 
 
@@ -63,6 +63,7 @@ def test_filters_search_and_reset(page: Page) -> None:
 
 def test_columns_are_chosen_and_keep_the_order_of_rows(page: Page) -> None:
     page.locator("#table thead th", has_text="transfer gap").locator(".dt-column-order").click()
+    expect(page.locator("#table th[aria-sort]")).to_have_attribute("aria-sort", "ascending")
     before = column(page, "compressor")
     page.locator("#columns summary").click()
     page.locator("#columns label", has_text="loss recovered").click()
@@ -88,6 +89,18 @@ def test_a_cell_opens_from_the_keyboard_and_has_an_address(page: Page) -> None:
     assert page.locator("dialog[open]").count() == 0
     page.goto(address)
     page.locator("dialog[open]").wait_for()
+
+
+def test_boards_are_sorted_and_filtered_with_the_cells(page: Page) -> None:
+    board = page.locator("section.board", has_text="What each compressor costs")
+    rows = board.locator("tbody tr")
+    assert rows.count() == 3
+    board.locator("thead th", has_text="transfer gap").locator(".dt-column-order").click()
+    expect(board.locator("th[aria-sort]")).to_have_attribute("aria-sort", "ascending")
+    assert "wanda-50" in rows.last.inner_text()
+    page.locator("#search").fill("rtn")
+    expect(rows).to_have_count(1)
+    assert "rtn-int5" in rows.first.inner_text()
 
 
 def test_failed_and_missing_cells_tell_their_reason(page: Page) -> None:
