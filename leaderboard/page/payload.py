@@ -58,11 +58,18 @@ def payload(
         for cell in _cells(group, columns, pool):
             cells.append({"set": place, **cell, "best": best.get(cell.get("id", ""), [])})
     return {
-        "sets": [{"model": group.title, "facts": group.facts} for group in groups],
+        "sets": [
+            {"model": model.title, "facts": model.facts, "suites": _suites(group)}
+            for group, model in zip(groups, models, strict=True)
+        ],
         "quantities": [_described(column) for column in columns],
         "cells": cells,
         "pool": pool.values,
     }
+
+
+def _suites(group: ComparableRecords) -> str:
+    return ", ".join(sorted({printable(record.labels.suite) for record in group.records}))
 
 
 def _described(column: Quantity) -> dict[str, Any]:

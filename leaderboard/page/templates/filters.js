@@ -84,7 +84,7 @@ function resetFilters() {
 
 function setName(set) {
   const alone = sets.filter((other) => other.model === set.model).length === 1;
-  return alone ? set.model : `${set.model}: ${set.facts}`;
+  return alone ? set.model : `${set.model}: ${set.suites}, ${set.facts}`;
 }
 
 function startFilters() {
