@@ -123,9 +123,9 @@ def _comparisons(part: Section, name_state: Callable[[Record], str]) -> Iterator
     """One comparison; several where SAEs of one name are not the same."""
     divided: dict[tuple[str, float, int], list[_State]] = defaultdict(list)
     for record in part.records:
-        percents, damaged_below = _percents(record), _damaged_below(record)
-        if is_frozen(record) and not is_dense(record) and percents is not None and damaged_below is not None:
-            same = (canonical_json(record.spec.sae), damaged_below, len(percents))
+        percents, limits = correlations(record), thresholds(record)
+        if is_frozen(record) and not is_dense(record) and percents is not None and limits is not None:
+            same = (canonical_json(record.spec.sae), limits[0], len(percents))
             divided[same].append(_State(name_state(record), percents))
     for (_, damaged_below, _), states in sorted(divided.items(), key=lambda item: item[0]):
         if len(states) > 1:
@@ -140,7 +140,7 @@ def _pair(first: _State, second: _State, damaged_below: float) -> _Pair:
     return _Pair((first, second), *counts, damage_spearman(first.percents, second.percents))
 
 
-def _percents(record: Record) -> Float[np.ndarray, " latent"] | None:
+def correlations(record: Record) -> Float[np.ndarray, " latent"] | None:
     """100 r of every latent, NaN where it is not active; None where the record does not tell."""
     details = record.details.get("overlap")
     listed = details.get("r_percent") if isinstance(details, Mapping) and record.status == "ok" else None
@@ -149,10 +149,12 @@ def _percents(record: Record) -> Float[np.ndarray, " latent"] | None:
     return np.asarray(listed, np.float64)
 
 
-def _damaged_below(record: Record) -> float | None:
+def thresholds(record: Record) -> tuple[float, float] | None:
+    """R below which a latent is damaged, and above which it survives; None where the record does not tell."""
     settings = record.spec.tasks.get("overlap")
-    threshold = settings.get("damaged_below") if isinstance(settings, Mapping) else None
-    return float(threshold) if _is_within(threshold, 1) else None
+    found = settings if isinstance(settings, Mapping) else {}
+    below, above = found.get("damaged_below"), found.get("survived_above", 1)
+    return (float(below), float(above)) if _is_within(below, 1) and _is_within(above, 1) else None
 
 
 def _is_within(value: Any, limit: int) -> TypeGuard[float]:

@@ -96,6 +96,19 @@ def state_namer(records: Iterable[Record]) -> Callable[[Record], str]:
     return name
 
 
+def sae_namer(records: Iterable[Record]) -> Callable[[Record], str]:
+    """Names of SAEs without their source; with the site where one name stands at several."""
+    sites: dict[str, set[str]] = defaultdict(set)
+    for record in records:
+        sites[record.labels.sae].add(record.spec.site)
+
+    def name(record: Record) -> str:
+        site = f" at {printable(record.spec.site)}" if len(sites[record.labels.sae]) > 1 else ""
+        return printable(record.labels.sae) + site
+
+    return name
+
+
 def row_namer(records: Iterable[Record]) -> Callable[[Record], str]:
     """Names of states for rows of SAEs; cells that differ although all their names agree get the start of their id."""
     known = list(records)
