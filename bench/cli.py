@@ -157,6 +157,30 @@ def leaderboard(
     board_commands.leaderboard(folders, out or (None if html else Path("LEADERBOARD.md")), html, section.value)
 
 
+class Kind(str, Enum):
+    """What `plot` draws."""
+
+    PARETO = "pareto"
+    SURVIVAL = "survival"
+    BARS = "bars"
+    HEATMAP = "heatmap"
+    HISTOGRAM = "histogram"
+
+
+@app.command()
+def plot(
+    folders: Annotated[list[Path], typer.Argument(help="Folders that `run` wrote records to.")],
+    to: Annotated[Path, typer.Option(help="Folder for the files.")],
+    kind: Annotated[
+        list[Kind] | None, typer.Option(help="Only these figures. [default: all that can be drawn]")
+    ] = None,
+) -> None:
+    """Figures for papers, as SVG and PNG: fronts, survival, bars, heat maps, histograms."""
+    from .commands import board_commands
+
+    board_commands.plot(folders, to, [one.value for one in kind or Kind])
+
+
 def main() -> None:
     """Entry point of the `saetransfer` command: a user's mistake is one message and exit code 2."""
     try:

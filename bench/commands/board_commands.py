@@ -50,6 +50,21 @@ def _write(file: Path, text: str, n_records: int, console: Console) -> None:
     console.print(f"{n_records} cells -> {file}", highlight=False)
 
 
+def plot(folders: Sequence[Path], to: Path, kinds: Sequence[str]) -> None:
+    """`saetransfer plot`."""
+    try:
+        from ...leaderboard.plots import shelf
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"Plots need {error.name}, which is not installed: pip install 'saetransfer[plot]'."
+        ) from error
+    console = Console(stderr=True)
+    files = shelf.write(read(folders, console), definitions(), to, kinds)
+    if not files:
+        raise UsageError(f"These records do not hold what {', '.join(kinds)} would show.")
+    console.print(f"{len(files)} files -> {to}", highlight=False)
+
+
 def read(folders: Sequence[Path], console: Console) -> tuple[Record, ...]:
     """The records of some folders; what is none is told of and left out.
 

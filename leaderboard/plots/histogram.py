@@ -67,7 +67,7 @@ def draw(model: ModelBoard, known: Sequence[State]) -> Figure | None:
     made.suptitle(f"{model.title}: survival of latents{left_out}", fontsize=9)
     made.supxlabel("correlation r of a latent on the state with itself on dense; number of latents upwards", fontsize=8)
     handles = [Patch(color=colour, label=grade) for grade, colour in _GRADES]
-    made.legend(handles=handles, loc="outside lower center", ncols=len(_GRADES))
+    panels[0, 0].legend(handles=handles, loc="center left")
     return made
 
 
