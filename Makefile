@@ -1,7 +1,8 @@
 # Everything runs in .venv, which is made once and again when what it is made of changes.
 #
 #   make demo       the embedded benchmark, offline, with its leaderboard
-#   make test       the tests (`make test PYTEST_ARGS="-m slow"` for the slow ones)
+#   make test       the tests (`make test PYTEST_ARGS="-k windows"` for a part of them)
+#   make test-all   the marked ones too: slow, real, ray, browser
 #   make check      format, lint and types
 #   make benchmark  what things cost on this machine, into BENCHMARKS.md
 #
@@ -13,7 +14,7 @@ PYTEST_ARGS ?=
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet -c constraints.txt
 
-.PHONY: demo test check benchmark clean
+.PHONY: demo test test-all check benchmark clean
 
 demo: .venv/.installed
 	$(BIN)/saetransfer run demo --out runs/demo
@@ -21,6 +22,9 @@ demo: .venv/.installed
 
 test: .venv/.installed-dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+
+test-all: test
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "slow or real or ray or browser" $(PYTEST_ARGS)
 
 check: .venv/.installed-dev
 	$(BIN)/ruff check .

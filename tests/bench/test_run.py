@@ -5,12 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -153,59 +151,7 @@ def test_a_failed_cell_is_tried_again_only_when_asked(world: Path) -> None:
     assert contents(world) != before
 
 
-def kill_a_run(world: Path, moment: Callable[[], bool]) -> dict[str, bytes]:
-    """Start a run of 8 cells, kill it with SIGKILL when the moment has come; the records that it left."""
-    write_suite(world, compressors=["dense", "magnitude-50", "rtn-3", "rtn-4"])
-    environment = {**os.environ, "SAETRANSFER_CACHE": str(world / "cache")}
-    run = subprocess.Popen(
-        [*SAETRANSFER, "run", "suite.yaml", "--out", "out"], cwd=world, env=environment, stdout=subprocess.DEVNULL
-    )
-    deadline = time.monotonic() + 120
-    while not moment() and run.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.01)
-    run.send_signal(signal.SIGKILL)
-    run.wait()
-    left = contents(world)
-    assert len(records(world)) == len(left)  # every file that is there is a whole record
-    return left
-
-
-def finish(world: Path, left: dict[str, bytes]) -> None:
-    """The next run completes the grid and touches nothing that was done."""
-    assert saetransfer(world, "run", "suite.yaml", "--out", "out").returncode == 0
-    after = contents(world)
-    assert len(after) == 8
-    assert {name: after[name] for name in left} == left
-
-
-@pytest.mark.parametrize("seconds_after_the_first_record", [pytest.param(0.0, marks=pytest.mark.slow), 0.3])
-def test_a_killed_run_leaves_whole_records_and_the_next_one_finishes(
-    world: Path, seconds_after_the_first_record: float
-) -> None:
-    def there_is_a_record() -> bool:
-        return any((world / "out" / "cells").glob("*.json"))
-
-    first: list[float] = []
-
-    def a_while_later() -> bool:
-        if not first and there_is_a_record():
-            first.append(time.monotonic())
-        return bool(first) and time.monotonic() >= first[0] + seconds_after_the_first_record
-
-    left = kill_a_run(world, a_while_later)
-    assert left
-    finish(world, left)
-
-
 @pytest.mark.slow
-def test_a_run_may_be_killed_again_and_again(world: Path) -> None:
-    moments = random.Random(0)
-    for _ in range(12):
-        end = time.monotonic() + moments.uniform(2.0, 14.0)
-        kill_a_run(world, lambda end=end: time.monotonic() > end)
-    finish(world, contents(world))
-
-
 def test_workers_do_not_outlive_their_driver(world: Path) -> None:
     (world / "mine.py").write_text(USERS, encoding="utf-8")
     write_suite(world, compressors=["dense", {"name": "hangs", "method": "mine.py:hangs"}])

@@ -1,0 +1,134 @@
+"""Runs that are killed, at any moment of any phase: what is done stays, and the next run does only what is missing."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from saetransfer.bench.running.artifacts import KEY_FILE
+from saetransfer.registry.files import is_whole
+from tests.bench.driving import Left, drive, kill, kill_a_worker, phase_of, wait_for
+from tests.bench.world import write_suite
+
+N_KILLS = 50
+N_WORKERS_KILLED = 10
+SAES = [
+    {"name": "frozen", "source": "pretrained", "path": "sae"},
+    {
+        "name": "native", "source": "trained", "on": "state", "site": "blocks.0.hook_mlp_out", "architecture": "topk",
+        "d_sae": 64, "k": 4, "tokens": 600,
+    },
+]  # fmt: skip
+COMPRESSORS = ["dense", "magnitude-50", "wanda-50"]
+
+
+@pytest.fixture(scope="module")
+def reference(shared_world: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Left, float]:
+    """What a run that nobody disturbs leaves, and the seconds that it takes."""
+    world = copy_of(shared_world, tmp_path_factory.mktemp("undisturbed"))
+    start = time.monotonic()
+    complete(world)
+    seconds = time.monotonic() - start
+    left = Left.of(world)
+    assert len(left.records) == len(SAES) * len(COMPRESSORS)
+    return left, seconds
+
+
+def copy_of(world: Path, folder: Path) -> Path:
+    for part in ("model", "sae", "stories.txt"):
+        (folder / part).symlink_to(world / part)
+    data = {"text": "stories.txt", "tokens": 300, "context": 24, "calibration": {"sequences": 8}}
+    write_suite(folder, saes=SAES, compressors=COMPRESSORS, data=data)
+    return folder
+
+
+def complete(world: Path, *more: str) -> None:
+    process = drive(world, "--jobs", "1", *more)
+    process.join(300)
+    assert process.exitcode == 0
+
+
+def check_what_is_left(world: Path, expected: Left) -> None:
+    """Records are whole and as they must be; the next run completes them, and touches none that were done."""
+    left = Left.of(world)
+    assert left.figures.items() <= expected.figures.items()
+    for key in (world / "cache").glob(f"*/*/{KEY_FILE}"):
+        assert is_whole(key.parent)
+    complete(world)
+    after = Left.of(world)
+    assert after.figures == expected.figures
+    assert {name: after.files[name] for name in left.files} == left.files  # states that were done are not done again
+    assert not list((world / "out").rglob("*.tmp"))
+
+
+def killed(world: Path, moment: Callable[[], bool]) -> str | None:
+    """Kill a run when the moment has come; the phase that it was in."""
+    process = drive(world, "--jobs", "1")
+    wait_for(moment, process)
+    phase = phase_of(world)
+    kill(process)
+    return phase
+
+
+@pytest.mark.parametrize("phase", ["compress", "saes"])
+def test_a_run_killed_in_a_phase_is_completed_by_the_next(
+    shared_world: Path, tmp_path: Path, reference: tuple[Left, float], phase: str
+) -> None:
+    copy_of(shared_world, tmp_path)
+    assert killed(tmp_path, lambda: phase_of(tmp_path) == phase) == phase
+    check_what_is_left(tmp_path, reference[0])
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_fifty_random_moments_loses_nothing(
+    shared_world: Path, reference: tuple[Left, float], tmp_path: Path
+) -> None:
+    moments = random.Random(0)
+    phases: set[str | None] = set()
+    for number in range(N_KILLS):
+        world = tmp_path / str(number)
+        world.mkdir()
+        copy_of(shared_world, world)
+        end = time.monotonic() + moments.uniform(0.0, reference[1])
+        phases.add(killed(world, lambda end=end: time.monotonic() > end))
+        check_what_is_left(world, reference[0])
+        shutil.rmtree(world)
+    assert {"load", "saes", "measure"} <= phases, phases
+
+
+@pytest.mark.slow
+def test_a_run_may_be_killed_again_and_again(shared_world: Path, reference: tuple[Left, float], tmp_path: Path) -> None:
+    moments = random.Random(2)
+    copy_of(shared_world, tmp_path)
+    for _ in range(12):
+        end = time.monotonic() + moments.uniform(0.2, 1.0) * reference[1]
+        killed(tmp_path, lambda end=end: time.monotonic() > end)
+    check_what_is_left(tmp_path, reference[0])
+
+
+@pytest.mark.slow
+def test_workers_killed_at_random_moments_cost_their_state_alone(
+    shared_world: Path, reference: tuple[Left, float], tmp_path: Path
+) -> None:
+    moments = random.Random(1)
+    for number in range(N_WORKERS_KILLED):
+        world = tmp_path / str(number)
+        world.mkdir()
+        copy_of(shared_world, world)
+        process = drive(world, "--jobs", "2")
+        end = time.monotonic() + moments.uniform(0.1, 0.9) * reference[1]
+        wait_for(lambda end=end: time.monotonic() > end, process)
+        kill_a_worker(process)
+        process.join(300)
+        failed = {name: record for name, record in Left.of(world).records.items() if record.error is not None}
+        assert process.exitcode == (3 if failed else 0)
+        for record in failed.values():
+            assert record.error is not None
+            assert "killed" in record.error.message or "dense" in record.error.message
+        complete(world, "--rerun", "failed")
+        assert Left.of(world).figures == reference[0].figures
