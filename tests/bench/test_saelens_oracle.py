@@ -8,6 +8,7 @@ import pytest
 import torch
 from sae_lens import SAE
 
+from saetransfer.bench.benchmarks.saelens import THE_SAME, bridged, saelens_figures
 from saetransfer.bench.measuring.measure import Subject, measure
 from saetransfer.bench.measuring.reading import read
 from saetransfer.registry import microworld, models, texts, windows
@@ -15,7 +16,6 @@ from saetransfer.registry.sites import parse_site
 from saetransfer.tasks.estimate import estimate
 from saetransfer.tasks.perplexity import SMALLEST_ABLATION_NATS
 from saetransfer.tasks.shelf import make
-from tests.oracle import THE_SAME, saelens_figures
 
 TASKS = [make("reconstruction"), make("perplexity")]
 
@@ -49,7 +49,7 @@ def test_figures_agree_with_saelens(name: str, tmp_path: Path) -> None:
         for task in TASKS
         for metric, estimated in estimate(task.metrics, counted["sae"][task.name]).items()
     }
-    theirs = saelens_figures(found.location, model, tokenizer, sae, site, text)
+    theirs = saelens_figures(bridged(found.location, model, tokenizer), sae, site, text)
 
     worth = theirs["ce_loss_with_ablation"] - theirs["ce_loss_without_sae"]
     for mine, name_there in THE_SAME.items():

@@ -1,7 +1,8 @@
-"""SAELens' own evaluation, as an oracle for ours."""
+"""SAELens' own evaluation on our windows: what ours is tested and timed against."""
 
 from __future__ import annotations
 
+import copy
 import warnings
 from typing import Any
 
@@ -13,31 +14,44 @@ from sae_lens.training.activation_scaler import ActivationScaler
 from sae_lens.training.activations_store import ActivationsStore
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from saetransfer.registry.sites import Site
-from saetransfer.registry.windows import Windows
+from ...registry.sites import Site
+from ...registry.windows import Windows
 
 # Names of the bridge's own hook points: on their aliases (`hook_resid_post`) SAELens' ablation has no effect.
 _BRIDGE_NAMES = {"resid_post": "hook_out", "mlp_out": "mlp.hook_out"}
 
 
+def bridged(folder: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> SAETransformerBridge:
+    """A copy of a model in SAELens' hands, which takes it apart; `folder` has its configuration."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return SAETransformerBridge.boot_transformers(folder, hf_model=copy.deepcopy(model), tokenizer=tokenizer)
+
+
 def saelens_figures(
-    folder: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, sae: SAE[Any], site: Site, text: Windows
+    bridge: SAETransformerBridge, sae: SAE[Any], site: Site, text: Windows, batch_windows: int | None = None
 ) -> dict[str, float]:
-    """All scalar metrics of SAELens' `run_evals` on exactly these windows, which must be of one length."""
-    lengths = {len(window) for window in text.tokens}
+    """All scalar metrics of SAELens' `run_evals`, with all that it can measure, on exactly these windows.
+
+    Args:
+        text: windows of one length.
+        batch_windows: how many are run at once, a divisor of their number; all of them without.
+    """
+    lengths, n_windows = {len(window) for window in text.tokens}, len(text.tokens)
     if len(lengths) != 1:
-        raise ValueError(f"the oracle takes windows of one length, got {sorted(lengths)}")
+        raise ValueError(f"SAELens takes windows of one length, got {sorted(lengths)}")
+    batch_windows = batch_windows or n_windows
+    n_batches = n_windows // batch_windows
     sae.cfg.metadata.hook_name = f"blocks.{site.layer}.{_BRIDGE_NAMES[site.kind]}"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        bridge: Any = SAETransformerBridge.boot_transformers(folder, hf_model=model, tokenizer=tokenizer)
         store = ActivationsStore.from_sae(
             bridge,
             sae,
             dataset=Dataset.from_dict({"tokens": [window.tolist() for window in text.tokens]}),
             context_size=lengths.pop(),
             streaming=False,
-            store_batch_size_prompts=len(text.tokens),
+            store_batch_size_prompts=batch_windows,
         )
         groups, _ = run_evals(
             sae,
@@ -45,9 +59,9 @@ def saelens_figures(
             bridge,
             ActivationScaler(),
             get_eval_everything_config(
-                batch_size_prompts=len(text.tokens),
-                n_eval_reconstruction_batches=1,
-                n_eval_sparsity_variance_batches=1,
+                batch_size_prompts=batch_windows,
+                n_eval_reconstruction_batches=n_batches,
+                n_eval_sparsity_variance_batches=n_batches,
             ),
         )
     return {name: float(value) for group in groups.values() for name, value in group.items()}
