@@ -17,10 +17,13 @@ from rich.console import Console
 
 from ..errors import UsageError
 from ..running import environment
-from . import compressing, html_page, saes, tasks
+from . import compressing, demo, html_page, memory, saes, speed, tasks
 from .page import Section, page, sections_of
 
 SECTIONS: dict[str, tuple[str, Callable[[], str]]] = {
+    "speed": ("Against SAELens, and against the floor", speed.section),
+    "memory": ("Peak memory of a state", memory.section),
+    "demo": ("The demo", demo.section),
     "tasks": ("What all tasks cost beside reconstruction and perplexity", tasks.section),
     "saes": ("What SAEs cost", saes.section),
     "compressing": ("What compressing costs", compressing.section),

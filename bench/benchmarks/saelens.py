@@ -17,11 +17,14 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from ...registry.sites import Site
 from ...registry.windows import Windows
 
+Bridge = Any
+"""A model in SAELens' hands: an `SAETransformerBridge`, which its signatures do not know yet."""
+
 # Names of the bridge's own hook points: on their aliases (`hook_resid_post`) SAELens' ablation has no effect.
 _BRIDGE_NAMES = {"resid_post": "hook_out", "mlp_out": "mlp.hook_out"}
 
 
-def bridged(folder: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> SAETransformerBridge:
+def bridged(folder: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Bridge:
     """A copy of a model in SAELens' hands, which takes it apart; `folder` has its configuration."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -29,7 +32,7 @@ def bridged(folder: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerB
 
 
 def saelens_figures(
-    bridge: SAETransformerBridge, sae: SAE[Any], site: Site, text: Windows, batch_windows: int | None = None
+    bridge: Bridge, sae: SAE[Any], site: Site, text: Windows, batch_windows: int | None = None
 ) -> dict[str, float]:
     """All scalar metrics of SAELens' `run_evals`, with all that it can measure, on exactly these windows.
 

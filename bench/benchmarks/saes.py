@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from sae_lens import SAE
 from sae_lens.config import SAETrainerConfig
 from sae_lens.saes.topk_sae import TopKTrainingSAE, TopKTrainingSAEConfig
 from sae_lens.training.sae_trainer import SAETrainer
@@ -28,6 +27,7 @@ from ...registry.windows import Batch
 from ...tasks.cost.task import time_saes
 from ...tasks.cost.timing import Patience
 from .compressing import THREADS
+from .shapes import random_sae
 
 _SHAPES = ((768, 24_576, 32), (128, 1024, 20))
 """Channels, latents and k of a TopK SAE."""
@@ -49,9 +49,9 @@ def _pruned() -> str:
         "| --- | ---: | ---: | ---: |",
     ]
     for d_in, d_sae, k in _SHAPES:
-        whole = _sae(d_in, d_sae, k)
+        whole = random_sae(d_in, d_sae, k, _SITE)
         half = narrowed(whole, torch.arange(0, d_sae, 2))
-        sparse = _sae(d_in, d_sae, k)
+        sparse = random_sae(d_in, d_sae, k, _SITE)
         with torch.no_grad():
             for weights in (sparse.W_enc, sparse.W_dec):
                 weights.mul_(torch.rand(weights.shape) < 0.5)
@@ -61,10 +61,6 @@ def _pruned() -> str:
         rows.append(f"| {shape} | {base:,.0f} tokens/s | {faster[0]:.2f} times | {faster[1]:.2f} times |")
     told = "Zeros among the weights of a dense matrix make nothing faster; latents that are taken out do."
     return told + "\n\n" + "\n".join(rows)
-
-
-def _sae(d_in: int, d_sae: int, k: int) -> SAE[Any]:
-    return SAE.from_dict({"architecture": "topk", "d_in": d_in, "d_sae": d_sae, "k": k, "metadata": {}})
 
 
 def _training() -> str:

@@ -17,24 +17,25 @@ from typing import Any
 
 import torch
 from sae_lens import SAE
-from sae_lens.analysis.sae_transformer_bridge import SAETransformerBridge
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, PretrainedConfig, PreTrainedModel
 
 from ...registry import models, sites
-from ...registry.saes.folder import ready
 from ...registry.sites import Site
 from ...registry.windows import Windows
 from ...tasks.estimate import estimate
-from ...tasks.shelf import make
+from ...tasks.perplexity import Perplexity
+from ...tasks.reconstruction import Reconstruction
+from ...tasks.task import TextTask
 from ..measuring.batching import max_positions
 from ..measuring.measure import Subject, measure
 from ..measuring.reading import read
 from .compressing import THREADS
-from .saelens import THE_SAME, bridged, saelens_figures
+from .saelens import THE_SAME, Bridge, bridged, saelens_figures
+from .shapes import random_sae
 
 _COUNTS = (1, 4, 16)
 """Numbers of SAEs at one site."""
-_TASKS = ("reconstruction", "perplexity")
+_TASKS: tuple[TextTask, ...] = (Reconstruction(), Perplexity())
 _LENGTH = 128
 
 
@@ -79,7 +80,7 @@ class Scene:
     model: PreTrainedModel
     saes: Sequence[SAE[Any]]
     text: Windows
-    bridge: SAETransformerBridge
+    bridge: Bridge
     """The same model, as SAELens runs it."""
 
 
@@ -87,8 +88,8 @@ def section() -> str:
     """A table for each shape."""
     torch.set_num_threads(THREADS)
     return (
-        f"Metrics of the tasks {' and '.join(_TASKS)} with their intervals, SAELens with all that `run_evals` can "
-        f"measure; TopK SAEs at one site, windows of {_LENGTH} tokens, float32, weights random. Medians.\n\n"
+        "Metrics of the tasks reconstruction and perplexity with their intervals, SAELens with all that `run_evals` "
+        f"can measure; TopK SAEs at one site, windows of {_LENGTH} tokens, float32, weights random. Medians.\n\n"
         + "\n\n".join(_table(shape) for shape in SHAPES)
     )
 
@@ -122,21 +123,9 @@ def scene_of(shape: Shape, folder: Path, n_saes: int) -> Scene:
     tokens = torch.randint(3, shape.config.vocab_size - 3, (shape.n_windows, _LENGTH))
     text = Windows(tuple(tokens), tuple(range(shape.n_windows)), ())
     bridge = bridged(str(folder), model, models.load_tokenizer(models.resolve("microworld", Path())))
-    return Scene(shape, model, [_sae(shape, seed) for seed in range(n_saes)], text, bridge)
-
-
-def _sae(shape: Shape, seed: int) -> SAE[Any]:
-    metadata = {"hook_name": shape.site.name, "prepend_bos": False, "context_size": _LENGTH, "model_name": "random"}
     d_in = shape.site.width(shape.config)
-    sae = ready(
-        SAE.from_dict({"architecture": "topk", "d_in": d_in, "d_sae": shape.d_sae, "k": shape.k, "metadata": metadata})
-    )
-    directions = torch.randn(sae.W_dec.shape, generator=torch.Generator().manual_seed(seed))
-    sae.W_dec.copy_(directions / directions.norm(dim=1, keepdim=True))
-    # Encoder and decoder agree, so that figures are far from 0 and can be compared relatively; likewise the
-    # weights of the models are wide enough that their predictions are worth something.
-    sae.W_enc.copy_(sae.W_dec.T)
-    return sae
+    saes = [random_sae(d_in, shape.d_sae, shape.k, shape.site.name) for _ in range(n_saes)]
+    return Scene(shape, model, saes, text, bridge)
 
 
 def _round(scene: Scene, backwards: bool) -> dict[str, dict[int, float]]:
@@ -183,14 +172,13 @@ def ours_of(scene: Scene, count: int) -> dict[str, dict[str, float]]:
         Subject(str(number), site, sae, dense_site=site, origin="none is asked for", counterpart="none is asked for")
         for number, sae in enumerate(scene.saes[:count])
     ]
-    tasks = [make(name) for name in _TASKS]
     with tempfile.TemporaryDirectory() as name:
         reading = read(scene.model, scene.text, [site], Path(name), lambda _: None)
-        counted = measure(scene.model, reading, None, subjects, tasks, lambda _: None)
+        counted = measure(scene.model, reading, None, subjects, _TASKS, lambda _: None)
     return {
         name: {
             metric: found.value
-            for task in tasks
+            for task in _TASKS
             for metric, found in estimate(task.metrics, sums[task.name]).items()
             if found.value is not None
         }
