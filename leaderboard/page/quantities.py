@@ -22,7 +22,7 @@ from ..record import Measurement, Record
 from ..text import printable
 
 _STATE, _SAE = "state", "SAE"
-_SHOWN_PRIORITY = 3
+_SHOWN_PRIORITY = 2
 """Columns of a board up to this priority are shown at first."""
 
 

@@ -31,9 +31,15 @@ function decimals(scale, digits) {
   return scale > 0 ? Math.max(0, digits - 1 - Math.floor(Math.log10(scale))) : 0;
 }
 
-// What rounds to zero has no sign.
+// Ties go to the even digit, as in the other boards; what rounds to zero has no sign.
+const formats = new Map();
+
 function fixed(value, places) {
-  const text = value.toFixed(places);
+  if (!formats.has(places)) {
+    const digits = { minimumFractionDigits: places, maximumFractionDigits: places };
+    formats.set(places, new Intl.NumberFormat("en", { ...digits, useGrouping: false, roundingMode: "halfEven" }));
+  }
+  const text = formats.get(places).format(value);
   return Number(text) === 0 ? text.replace("-", "") : text;
 }
 

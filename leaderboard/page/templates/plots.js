@@ -2,6 +2,15 @@
 
 const SYMBOLS = ["circle", "square", "diamond", "triangle-up", "cross", "triangle-down", "star", "x"];
 
+// Nothing is sent anywhere: by default a button would upload the chart.
+const PLOT_CONFIG = {
+  displaylogo: false,
+  responsive: true,
+  showSendToCloud: false,
+  plotlyServerURL: "",
+  modeBarButtonsToRemove: ["sendChartToCloud", "select2d", "lasso2d", "autoScale2d"],
+};
+
 const plots = [
   {
     id: "pareto",
@@ -179,6 +188,7 @@ function layout(plot) {
     font: { family: "system-ui, sans-serif", size: 13, color: colour("text") },
     hoverlabel: { bgcolor: colour("raised"), bordercolor: colour("line"), font: { color: colour("text") }, align: "left" },
     margin: { l: 50, r: 10, t: 10, b: 40 },
+    modebar: { bgcolor: "rgba(0,0,0,0)", color: colour("quiet"), activecolor: colour("text") },
     hovermode: "closest",
     legend: { orientation: "h", y: -0.22, font: { size: 12 } },
     xaxis: axis(plot.x),
@@ -193,8 +203,7 @@ function draw(plot) {
   plot.canvas.hidden = points.length === 0;
   if (!points.length) return;
   const traces = [...seriesOf(plot, points)].map((series, place) => trace(plot, series, place));
-  const config = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
-  Plotly.react(plot.canvas, [...(plot.front ? frontTrace(plot, points) : []), ...traces], layout(plot), config);
+  Plotly.react(plot.canvas, [...(plot.front ? frontTrace(plot, points) : []), ...traces], layout(plot), PLOT_CONFIG);
   const text = `${plot.title}: ${points.length} cells, ${heading(quantities[plot.x])} against ${heading(quantities[plot.y])}; their figures stand in the table.`;
   plot.canvas.setAttribute("aria-label", text);
 }

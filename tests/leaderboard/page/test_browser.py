@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from saetransfer.leaderboard.boards import figures
 from saetransfer.leaderboard.record import Failure, Labels
 from tests.leaderboard.examples import grid, record
 from tests.leaderboard.page.browsing import chromium, column, hovered, needs_chromium, opened, written
@@ -74,6 +75,10 @@ def test_columns_are_chosen_and_keep_the_order_of_rows(page: Page) -> None:
 
 def test_a_point_of_a_plot_names_its_cell_and_opens_it(page: Page) -> None:
     assert "frozen (trained on dense) on dense" in hovered(page, "pareto")
+    offered = page.locator("#pareto .modebar-btn").evaluate_all(
+        "(all) => all.map((one) => one.dataset.attr + one.title)"
+    )
+    assert not [button for button in offered if "loud" in button or "hare" in button]
     page.mouse.down()
     page.mouse.up()
     assert page.locator("#cell-title").inner_text() == "frozen (trained on dense) on dense"
@@ -141,6 +146,14 @@ def test_text_from_records_is_text_and_nothing_else(browser: Browser, tmp_path: 
         assert HOSTILE in page.locator("#cell-title").inner_text()
         assert page.locator("script").count() == 4
         assert watch.complaints == []
+
+
+def test_figures_are_written_as_in_the_other_boards(browser: Browser, tmp_path: Path) -> None:
+    gaps = [0.0, 1.0, -0.00004, 0.03125, 123.456, 9.9996, -2.5e-7, 1e-12]
+    cells = [record(f"c{place}", gap=gap) for place, gap in enumerate(gaps)]
+    with opened(browser, written(cells, tmp_path)) as (page, _):
+        expected = {figures.figure(cell.metrics["perplexity.transfer_gap"]) for cell in cells}
+        assert set(column(page, "transfer gap")) == expected
 
 
 def test_a_board_without_records_is_a_page(browser: Browser, tmp_path: Path) -> None:
