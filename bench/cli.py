@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from .commands.artifact_cli import artifacts
-from .commands.gate_cli import compare, export, merge, validate
+from .commands.gate_cli import compare, export, merge, publish, validate
 from .commands.sae_cli import sae_app
 
 app = typer.Typer(
@@ -27,7 +27,7 @@ app = typer.Typer(
 
 app.add_typer(sae_app, name="sae")
 app.command()(artifacts)
-for command in (compare, validate, merge, export):
+for command in (compare, validate, merge, export, publish):
     app.command()(command)
 
 USAGE, CELLS_FAILED, INTERRUPTED = 2, 3, 130

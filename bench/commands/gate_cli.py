@@ -1,4 +1,4 @@
-"""The commands `saetransfer compare`, `validate`, `merge` and `export`, as their help shows them."""
+"""The commands on finished records (`compare`, `validate`, `merge`, `export`, `publish`), as their help shows them."""
 
 from __future__ import annotations
 
@@ -76,3 +76,17 @@ def export(
     from . import export_command
 
     export_command.export(folders, form.value, to, organization)
+
+
+def publish(
+    folders: Folders,
+    to: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the site, for any static host.")],
+    title: Annotated[str, typer.Option(help="Title of its feeds.")] = "SAE transfer",
+    hub: Annotated[
+        str | None, typer.Option(metavar="OWNER/NAME", help="Also push it to this data set on the Hugging Face hub.")
+    ] = None,
+) -> None:
+    """A leaderboard as a static site: page, Markdown, records, table, feeds of changes."""
+    from . import publish_command
+
+    publish_command.publish(folders, to, title, hub)
