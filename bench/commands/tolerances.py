@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Collection, Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -10,7 +11,6 @@ import yaml
 
 from ...leaderboard.gate import tolerance
 from ...leaderboard.gate.tolerance import Tolerance, Tolerances
-from ...registry.errors import unknown
 from ..errors import UsageError
 from ..planning import yaml_file
 
@@ -31,7 +31,9 @@ def read(file: Path | None, given: Sequence[str], known: Collection[str]) -> Tol
     found: dict[str, Tolerance | None] = {}
     for where, metric, text in (*_of_file(file), *map(_of_option, given)):
         if not any(fnmatchcase(name, metric) for name in known):
-            raise UsageError(f"{where}: {unknown('metric', metric, known)}")
+            raise UsageError(
+                f"{where}: Unknown metric '{metric}'.{_guess(metric, known)} See `saetransfer list metrics`."
+            )
         try:
             parsed = tolerance.parse(text)
         except ValueError as error:
@@ -39,6 +41,11 @@ def read(file: Path | None, given: Sequence[str], known: Collection[str]) -> Tol
         found.pop(metric, None)  # the order tells which pattern wins
         found[metric] = parsed
     return Tolerances(found)
+
+
+def _guess(metric: str, known: Collection[str]) -> str:
+    close = difflib.get_close_matches(metric, known, n=1, cutoff=0.5)
+    return f" Did you mean '{close[0]}'?" if close else ""
 
 
 def _of_file(file: Path | None) -> Iterator[tuple[str, str, str]]:

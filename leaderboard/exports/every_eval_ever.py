@@ -64,7 +64,8 @@ def _document(records: list[Record], gauges: Mapping[str, Gauge], organization: 
 
 
 def _model_details(record: Record) -> dict[str, str]:
-    facts = record.compression or {}
+    # What is known of single matrices would be most of the document.
+    facts = {name: value for name, value in (record.compression or {}).items() if name != "matrices"}
     return {
         "deployment_type": "self_deployed",
         "model_availability": "unknown",

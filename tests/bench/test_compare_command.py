@@ -64,7 +64,10 @@ def test_3_where_a_cell_is_gone_or_a_new_one_failed_or_a_record_is_cut_short(fol
         (("compare", "base", "nowhere"), "no such folder"),
         (("compare", "base", "empty"), "No records in empty"),
         (("compare", "damaged", "base"), "The baseline is damaged"),
-        (("compare", "base", "base", "--tolerance", "perplexity.transfer_gab=1"), "mean 'perplexity.transfer_gap'?"),
+        (
+            ("compare", "base", "base", "--tolerance", "perplexity.transfer_gab=1"),
+            "mean 'perplexity.transfer_gap'? See `saetransfer",
+        ),
         (("compare", "base", "base", "--tolerance", "perplexity.*=much"), "a share of the base value (5%)"),
         (("compare", "base", "base", "--tolerance", "0.1"), "--tolerance takes METRIC=TOLERANCE"),
         (("compare", "base", "base", "--tolerances", "no.yaml"), "no.yaml: cannot be read"),
