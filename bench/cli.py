@@ -14,6 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from .commands.artifact_cli import artifacts
+from .commands.doctor_cli import doctor
 from .commands.gate_cli import compare, export, merge, publish, validate
 from .commands.sae_cli import sae_app
 
@@ -27,6 +28,7 @@ app = typer.Typer(
 
 app.add_typer(sae_app, name="sae")
 app.command()(artifacts)
+app.command()(doctor)
 for command in (compare, validate, merge, export, publish):
     app.command()(command)
 
