@@ -1,4 +1,4 @@
-"""The files of a published board: page, Markdown, records, table and feeds. The same records give the same bytes.
+"""The files of a published board: page, Markdown, records, table, plots, feeds. The same records give the same bytes.
 
 A list of the files lies beside them, so that publishing again takes out what it once wrote and no longer needs, and
 nothing else.
@@ -18,6 +18,7 @@ from ..frame import load
 from ..page import page
 from ..record import Record, to_json
 from . import feed
+from .pictures import pictures
 
 MANIFEST = "saetransfer-site.json"
 PAGE, MARKDOWN, TABLE, CARD = "index.html", "LEADERBOARD.md", "figures.csv", "README.md"
@@ -53,7 +54,7 @@ def build(folders: Sequence[Path], definitions: Mapping[str, Definition], title:
         ".nojekyll": "",
         **{_place(record): to_json(record) for record in found.records},
     }
-    return {name: text.encode() for name, text in texts.items()}
+    return {name: text.encode() for name, text in texts.items()} | pictures(found.records, definitions)
 
 
 def write(files: Mapping[str, bytes], folder: Path) -> int:
