@@ -130,7 +130,7 @@ def read_files(folders: Iterable[str | Path]) -> Files:
     """
     records: dict[Path, Record] = {}
     problems: list[Problem] = []
-    for path in _record_files(folders):
+    for path in record_files(folders):
         try:
             records[path] = read(path)
         except RecordError as error:
@@ -168,19 +168,24 @@ def remove_stale_temporaries(folder: str | Path, older_than_seconds: float = STA
     return removed
 
 
-def _record_files(folders: Iterable[str | Path]) -> list[Path]:
-    files: set[Path] = set()
+def record_files(folders: Iterable[str | Path]) -> list[Path]:
+    """Every file below some folders that lies where records do.
+
+    Raises:
+        RecordError: one of the folders does not exist.
+    """
+    found: set[Path] = set()
     for folder in map(Path, folders):
         if not folder.is_dir():
             raise RecordError(
                 f"{folder}: no such folder; give the folder of a run, the one that holds `{CELLS_FOLDER}/`"
             )
         # A relative `.` has no name of its own.
-        found = (
+        here = (
             folder.glob("*.json") if folder.resolve().name == CELLS_FOLDER else folder.rglob(f"{CELLS_FOLDER}/*.json")
         )
-        files.update(path for path in found if not path.name.startswith("."))
-    return sorted(files)
+        found.update(path for path in here if not path.name.startswith("."))
+    return sorted(found)
 
 
 def _order(record: Record) -> tuple[str, ...]:

@@ -46,12 +46,12 @@ def section() -> str:
     )
 
 
-def synthetic() -> Iterator[Record]:
+def synthetic(n_compressors: int = COMPRESSORS) -> Iterator[Record]:
     """Cells with random figures for every metric that there is."""
     generator = np.random.default_rng(0)
     units = {name: definition.unit for name, definition in definitions().items()}
     for model in range(MODELS):
-        for compressor in range(COMPRESSORS):
+        for compressor in range(n_compressors):
             for sae in range(SAES):
                 yield _record((f"model-{model}", f"compressor-{compressor}", f"sae-{sae}"), units, generator)
 

@@ -11,7 +11,7 @@ from saetransfer.leaderboard import frame, store
 from saetransfer.leaderboard.record import Measurement
 from tests.leaderboard.examples import grid, record
 
-NAMES = ["model", "compressor", "sae", "sae_source", "site"]
+NAMES = ["model", "compressor", "sae", "sae_source", "site", "text", "suite"]
 COLUMNS = [*NAMES, "metric", "value", "ci_low", "ci_high", "half_1", "half_2", "n", "unit", "status", "cell_id"]
 
 
