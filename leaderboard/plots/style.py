@@ -61,12 +61,12 @@ def figure(rows: int, columns: int, height_inches: float, width_inches: float = 
     return made, made.subplots(rows, columns, squeeze=False)
 
 
-def written(made: Figure, form: Format) -> bytes:
+def written(made: Figure, form: Format, dpi: int = PNG_DPI) -> bytes:
     """A figure as a file, without a date or anything else of this run."""
     stream = io.BytesIO()
     with settings():
         empty = {"Date": None, "Creator": None} if form == "svg" else {"Software": None}
-        made.savefig(stream, format=form, dpi=PNG_DPI, metadata=empty)
+        made.savefig(stream, format=form, dpi=dpi, metadata=empty)
     return stream.getvalue()
 
 
