@@ -7,11 +7,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ...leaderboard import store
 from ...leaderboard.exports import action_benchmark, every_eval_ever, latex
 from ...leaderboard.frame import load
 from ..errors import UsageError
 from ..measuring.definitions import definitions, gauges
+from .board_commands import read
 
 FOLDERS = ("eee", "github-action-benchmark")
 """Formats of several files."""
@@ -19,24 +19,20 @@ FOLDERS = ("eee", "github-action-benchmark")
 
 def export(folders: Sequence[Path], form: str, to: Path, organization: str) -> None:
     """Write the records below some folders in a format to a file, or to a folder where it has several files."""
-    found = store.read_all(folders)
     console = Console(stderr=True)
-    for problem in found.problems:
-        console.print(f"left out: {problem.path}: {problem.message}", style="yellow", markup=False, highlight=False)
-    if not found.records:
-        raise UsageError(f"No records in {', '.join(map(str, folders))}. `run` writes them to its --out.")
+    records = read(folders, console)
     _check_place(form, to)
     if form == "csv":
         load(*folders).to_csv(_made(to), index=False, lineterminator="\n")
     elif form == "parquet":
         load(*folders).to_parquet(_made(to), index=False)
     elif form == "latex":
-        _made(to).write_text(latex.render(found.records, definitions()), encoding="utf-8")
+        _made(to).write_text(latex.render(records, definitions()), encoding="utf-8")
     elif form == "eee":
-        _write_all(every_eval_ever.documents(found.records, gauges(), organization), to)
+        _write_all(every_eval_ever.documents(records, gauges(), organization), to)
     else:
-        _write_all(action_benchmark.documents(found.records, gauges()), to)
-    console.print(f"{len(found.records)} cells -> {to}", markup=False, highlight=False)
+        _write_all(action_benchmark.documents(records, gauges()), to)
+    console.print(f"{len(records)} cells -> {to}", markup=False, highlight=False)
 
 
 def _check_place(form: str, to: Path) -> None:

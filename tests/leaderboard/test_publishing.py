@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -38,10 +39,11 @@ def files(folder: Path) -> dict[str, bytes]:
 
 def test_the_site_holds_page_board_table_feeds_and_every_record(files: dict[str, bytes]) -> None:
     cells = [name for name in files if name.startswith("cells/")]
+    plots = [name for name in files if name.startswith("plots/")]
     assert len(cells) == 7
-    assert {site.PAGE, site.MARKDOWN, site.TABLE, site.CARD, "feed.xml", "feed.json", ".nojekyll"} == {*files} - {
-        *cells
-    }
+    assert find_spec("matplotlib") is None or {Path(name).suffix for name in plots} == {".svg", ".png"}
+    others = {site.PAGE, site.MARKDOWN, site.TABLE, site.CARD, "feed.xml", "feed.json", ".nojekyll"}
+    assert {*files} == {*others, *cells, *plots}
     assert all(b"<script>alert(1)" not in files[name] for name in (site.PAGE, site.MARKDOWN, site.CARD, "feed.xml"))
 
 
