@@ -7,7 +7,8 @@ import os
 import signal
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -16,12 +17,14 @@ from typing import Any
 import psutil
 
 from saetransfer.bench.commands import progress
-from saetransfer.bench.running import executors
+from saetransfer.bench.running import artifacts, executors
 from saetransfer.leaderboard import store
 from saetransfer.leaderboard.record import Record
 from tests.bench.command import saetransfer
 
 RUN = ("run", "suite.yaml", "--out", "out")
+MADE = "made"
+"""File in a cache to which the workers of a driver write the folder of every artifact that they make."""
 _PHASES = "phases"
 """File in a world to which a driver writes every phase that a job comes to."""
 
@@ -52,7 +55,20 @@ def _drive(world: Path, more: tuple[str, ...]) -> None:
         shown(view, name, phase, fraction)
 
     progress.PlainView.job = noted
+    artifacts.Artifacts.create = _noting(artifacts.Artifacts.create)
     os._exit(saetransfer(world, *RUN, *more).returncode)
+
+
+def _noting(create: Callable[..., Any]) -> Callable[..., Any]:
+    @contextmanager
+    def noting(kept: artifacts.Artifacts, key: Mapping[str, Any]) -> Iterator[Path]:
+        with create(kept, key) as folder:
+            yield folder
+        place = kept.folder(key)
+        with (place.parents[1] / MADE).open("a", encoding="utf-8") as file:
+            file.write(f"{place.name}\n")
+
+    return noting
 
 
 def phase_of(world: Path) -> str | None:

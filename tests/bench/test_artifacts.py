@@ -13,6 +13,7 @@ import pytest
 
 from saetransfer.bench.running.artifacts import KEY_FILE, Artifacts
 from saetransfer.registry.files import SEAL
+from tests.bench.driving import fork
 
 KEY: dict[str, Any] = {"kind": "sae", "what": "one"}
 
@@ -78,10 +79,7 @@ def make_once(cache: Path) -> None:
 
 @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="needs fork")
 def test_of_eight_processes_one_makes_what_all_of_them_want(tmp_path: Path) -> None:
-    processes = [multiprocessing.get_context("fork").Process(target=make_once, args=(tmp_path,)) for _ in range(8)]
-    for process in processes:
-        process.start()
-    for process in processes:
+    for process in [fork(make_once, tmp_path) for _ in range(8)]:
         process.join(60)
         assert process.exitcode == 0
     assert sorted((tmp_path / "made").read_text(encoding="utf-8").split()) == ["one", "other"]

@@ -12,11 +12,12 @@ import pytest
 
 from saetransfer.bench.running.artifacts import KEY_FILE
 from saetransfer.registry.files import is_whole
-from tests.bench.driving import Left, drive, kill, kill_a_worker, phase_of, wait_for
+from tests.bench.driving import MADE, Left, drive, kill, kill_a_worker, phase_of, wait_for
 from tests.bench.world import write_suite
 
 N_KILLS = 50
 N_WORKERS_KILLED = 10
+N_AT_ONCE = 8
 SAES = [
     {"name": "frozen", "source": "pretrained", "path": "sae"},
     {
@@ -109,6 +110,27 @@ def test_a_run_may_be_killed_again_and_again(shared_world: Path, reference: tupl
         end = time.monotonic() + moments.uniform(0.2, 1.0) * reference[1]
         killed(tmp_path, lambda end=end: time.monotonic() > end)
     check_what_is_left(tmp_path, reference[0])
+
+
+@pytest.mark.slow
+def test_eight_runs_at_once_share_a_cache_in_which_each_artifact_is_made_once(
+    shared_world: Path, reference: tuple[Left, float], tmp_path: Path
+) -> None:
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    worlds = [tmp_path / str(number) for number in range(N_AT_ONCE)]
+    for world in worlds:
+        world.mkdir()
+        copy_of(shared_world, world)
+        (world / "cache").symlink_to(cache)
+    processes = [drive(world, "--jobs", "1") for world in worlds]
+    for world, process in zip(worlds, processes, strict=True):
+        process.join(900)
+        assert process.exitcode == 0
+        assert Left.of(world).figures == reference[0].figures
+    made = (cache / MADE).read_text(encoding="utf-8").split()
+    assert len(made) == len(set(made)) == len(list(cache.glob(f"*/*/{KEY_FILE}"))) > len(COMPRESSORS)
+    assert all(is_whole(key.parent) for key in cache.glob(f"*/*/{KEY_FILE}"))
 
 
 @pytest.mark.slow
