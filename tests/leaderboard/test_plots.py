@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
+from typing import Any
 
 import pytest
 from matplotlib.figure import Figure
@@ -27,7 +28,7 @@ def cell(compressor: str, sae: str, source: str, place: int, name: str = "microw
     survived = 1.0 - 0.05 * place
     made = record(compressor, sae, source, gap=0.01 * place, spec=its_spec)
     metrics = {**made.metrics, SURVIVED: Measurement(value=survived, unit="1", ci=(survived - 0.01, survived + 0.01))}
-    compression = {"sparsity": 0.1 * place, "effective_bits": 9.0 - place}
+    compression: dict[str, Any] = {"sparsity": 0.1 * place, "effective_bits": 9.0 - place}
     compression["bytes"] = {"dense": 100, "theoretical": 100 - 10 * place}
     labels = Labels(suite=name, model=name, compressor=compressor, sae=sae, sae_source=source, text=name)
     percents = [None, *range(-10 - place, 101 - place)]
