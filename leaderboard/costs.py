@@ -16,7 +16,7 @@ from .record import Hardware, Record, canonical_json
 TASK = "cost"
 """The task that measures costs, by which its part of the details is found."""
 
-_USED = {"device": "on device", "threads": "threads", "jobs": "states measured at a time"}
+_USED = {"device": "on device", "gpu": "on GPU", "threads": "threads", "jobs": "states measured at a time"}
 """What the environment says of how a machine was used, with its words."""
 
 
@@ -41,10 +41,10 @@ class Conditions:
             return "a record does not say on what hardware it was made"
         if mine != theirs:
             return f"other hardware: {mine.text} against {theirs.text}"
+        here, there = self._used, other._used
         for key, words in _USED.items():
-            here, there = self.environment.get(key), other.environment.get(key)
-            if here != there:
-                return f"the same hardware used otherwise: {words} {here} against {there}"
+            if here[key] != there[key]:
+                return f"the same hardware used otherwise: {words} {here[key]} against {there[key]}"
         both = self.workload is not None and other.workload is not None
         if both and canonical_json(self.workload) != canonical_json(other.workload):
             return "other work was timed: the settings of task 'cost', or its version, differ"
@@ -56,9 +56,14 @@ class Conditions:
         hardware = Hardware.of(self.environment)
         if hardware is None:
             return None
-        used = {key: self.environment.get(key) for key in _USED}
-        whole = {"hardware": hardware.fingerprint, **used, "workload": self.workload}
+        whole = {"hardware": hardware.fingerprint, **self._used, "workload": self.workload}
         return hashlib.sha256(canonical_json(whole).encode()).hexdigest()[:12]
+
+    @property
+    def _used(self) -> dict[str, Any]:
+        """How the hardware was used; of several equal GPUs it does not matter which one a state ran on."""
+        used = {key: self.environment.get(key) for key in _USED}
+        return {**used, "device": str(used["device"]).split(":")[0]}
 
 
 def incomparable(one: Record, other: Record) -> str | None:

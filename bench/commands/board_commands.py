@@ -16,6 +16,7 @@ from ...tasks import shelf as tasks
 from ..console import console as make_console
 from ..errors import UsageError
 from ..measuring.definitions import definitions
+from . import cost_view
 
 _FORMATS = {
     "target_matrices": ",",
@@ -98,6 +99,7 @@ def show(path: Path) -> None:
         console.print(_compression(record), markup=False, highlight=False)
     if record.metrics:
         console.print(_figures(record))
+        cost_view.show(record, console)
     seconds = ", ".join(f"{phase.name} {phase.seconds:.1f} s" for phase in record.phases)
     console.print(f"{seconds or 'no phases'}; cell {record.cell_id}, {record.created_at}", style="dim", highlight=False)
 
@@ -121,6 +123,8 @@ def _figures(record: Record) -> Table:
     known = tasks.metrics()
     table = Table("metric", "value", "95 % interval", "n", "what it is", box=None, pad_edge=False)
     for name, figure in record.metrics.items():
+        if figure.kind == "cost":
+            continue
         value = "-" if figure.value is None else f"{figure.value:.5g} {'' if figure.unit == '1' else figure.unit}"
         interval = "-" if figure.ci is None else f"{figure.ci[0]:.4g} to {figure.ci[1]:.4g}"
         meaning = known[name].definition if name in known else ""

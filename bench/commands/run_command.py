@@ -23,7 +23,7 @@ from ..console import console as make_console
 from ..errors import UsageError
 from ..measuring.definitions import definitions
 from ..planning import plan, suite
-from ..running import artifacts, executors
+from ..running import artifacts, devices, executors
 from ..running.executor import Executor
 from ..running.executors import LocalExecutor
 from ..running.interruption import Interrupted
@@ -135,9 +135,14 @@ def _conclude(planned: plan.Plan, n_before: int, folder: Path, console: Console)
 
 
 def _slots(planned: plan.Plan, work: Todo, device: str) -> int:
-    """States at a time, if nobody says: one a core, as far as half of the free memory carries them; one on a GPU."""
+    """States at a time, if nobody says: one a core, as far as half of the free memory carries them; one on each GPU.
+
+    Where costs are asked for, one: states that share a processor would measure each other.
+    """
     sizes = [state.model.weights_bytes for state in planned.states]
-    if device != "cpu" or None in sizes:
+    if device != "cpu":
+        return devices.states_at_a_time(device)
+    if None in sizes or planned.cost is not None:
         return 1
     needed = max(_MODELS_HELD * (size or 0) + _OTHERWISE_BYTES for size in sizes)
     fitting = psutil.virtual_memory().available // 2 // needed

@@ -27,6 +27,7 @@ from ...tasks.predictions import Predictions
 from ...tasks.task import Meter, Sums, TextTask
 from ..running.artifact_keys import HIDDEN
 from .batching import with_room
+from .moving import onto
 from .reading import Reading
 
 
@@ -157,7 +158,7 @@ def _state_batch(model: PreTrainedModel, batch: Batch, reading: Reading, dense_r
     device, valid = model.device, batch.valid
 
     def hidden_of(source: Reading) -> Callable[[], Float[Tensor, "token d_model"]]:
-        return lambda: source.rows(HIDDEN, batch)[valid].to(device)
+        return lambda: onto(device, source.rows(HIDDEN, batch)[valid])
 
     return StateBatch(
         unit=batch.unit[valid].to(device),
@@ -182,8 +183,8 @@ def _site_batch(
 ) -> SiteBatch:
     device, (site, dense_site) = model.device, place
     valid, tokens = batch.valid.to(device), batch.tokens.to(device)
-    own = reading.rows(site.name, batch).to(device)
-    stream = reading.rows(sites.replay_needs(site).name, batch).to(device)
+    own = onto(device, reading.rows(site.name, batch))
+    stream = onto(device, reading.rows(sites.replay_needs(site).name, batch))
 
     def run(spliced: Float[Tensor, "batch position channel"]) -> Float[Tensor, "token d_model"]:
         return sites.last_hidden_spliced(model, tokens, site, spliced, stream)[valid]
@@ -199,5 +200,5 @@ def _site_batch(
         splice_zero=lambda: run(torch.zeros_like(own)),
         dense_activations=None
         if dense_reading is None
-        else lambda: dense_reading.rows(dense_site.name, batch)[batch.valid].to(device),
+        else lambda: onto(device, dense_reading.rows(dense_site.name, batch)[batch.valid]),
     )

@@ -20,7 +20,7 @@ from ...tasks.cost import metrics
 from ...tasks.cost.figure import CostFigure, counted, once, without
 from ...tasks.cost.size import bytes_on_disk
 from ...tasks.cost.task import Cost
-from .profiling import Stopwatch
+from .profiling import Stopwatch, waited_seconds
 
 NO_KERNEL = (
     "no kernel makes use of this compression: the weights take as many bytes in memory as the dense ones, and what "
@@ -92,10 +92,18 @@ class Costing:
         if not self.is_dense and sizes.actual >= sizes.dense:
             untimed = self.task.untimed(NO_KERNEL)
             return {**untimed, **self.task.speedups(untimed, NO_KERNEL)}
+        waited = waited_seconds()
         with self.watch.phase("cost: time"):
             timed, calls = self.task.time_state(model)
-        self.details |= calls
+        self.details |= {**calls, "waiting_share": self._waiting_share(waited)}
         return {**timed, **self.task.speedups(timed, self._dense_repeats(timed))}
+
+    def _waiting_share(self, waited_before: float | None) -> float | None:
+        """Share of the last phase in which other processes had the processor that this one was ready for."""
+        waited = waited_seconds()
+        if waited is None or waited_before is None:
+            return None
+        return round((waited - waited_before) / self.watch.phases[-1].seconds, 3)
 
     def _dense_repeats(self, timed: Mapping[str, CostFigure]) -> Mapping[str, Sequence[float]] | str:
         return {name: figure.repeats for name, figure in timed.items()} if self.is_dense else self.dense

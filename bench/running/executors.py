@@ -17,7 +17,7 @@ import threading
 import time
 import warnings
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, SpawnContext
@@ -27,6 +27,7 @@ from typing import Any
 
 from ...leaderboard.store import slug
 from ...registry import credentials
+from . import devices
 from .job import Event, Job, JobDone, JobLost
 from .memory import OUT_OF_MEMORY, kernel_kills
 
@@ -68,7 +69,8 @@ class LocalExecutor:
         return len(self._running) < self._slots
 
     def submit(self, job: Job) -> None:
-        """Start a job."""
+        """Start a job; of several GPUs it gets one that no other job holds, as far as there are enough."""
+        job = replace(job, device=devices.lease(job.device, [running.job.device for running in self._running]))
         receiving, sending = self._context.Pipe(duplex=False)
         self._logs.mkdir(parents=True, exist_ok=True)
         log = self._logs / f"{'__'.join(map(slug, job.name.split('/')))}.log"

@@ -78,3 +78,13 @@ def peak_rss_bytes() -> int | None:
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def waited_seconds() -> float | None:
+    """How long this thread has been ready to run while others had the processor; None where the system does not tell.
+
+    What it grows by during a timing is how much other processes have disturbed it.
+    """
+    with suppress(OSError, ValueError, IndexError):
+        return int(Path("/proc/thread-self/schedstat").read_text(encoding="ascii").split()[1]) / 1e9
+    return None

@@ -38,7 +38,7 @@ from ..measuring.counting import Scene, count
 from ..measuring.figures import Figures, figures
 from ..measuring.reading import read
 from ..planning.plan import CellPlan, Plan, StatePlan, make
-from . import environment
+from . import devices, environment
 from .artifacts import Artifacts, workspace
 from .costing import Costing, costs_of, dense_repeats
 from .job import CellDone, Event, Job, JobDone, JobLost, PhaseStarted, Progress
@@ -53,6 +53,7 @@ def run(job: Job, emit: Callable[[Event], None]) -> JobDone | JobLost:
     Returns:
         How the job ended: lost where the suite's files are not what they were when the run was planned.
     """
+    devices.use(job.device)
     torch.manual_seed(job.source.suite.seed)
     try:
         plan = make(job.source)

@@ -60,6 +60,12 @@ def test_other_costs_cannot_and_the_reason_says_why(other: Record, why: str) -> 
     assert Conditions.of(other).key != Conditions.of(made_on()).key
 
 
+def test_of_equal_gpus_it_does_not_matter_which_one_was_used() -> None:
+    first, second, other = (made_on(device=f"cuda:{index}", gpu=name) for index, name in enumerate(("A", "A", "B")))
+    assert incomparable(first, second) is None
+    assert incomparable(first, other) == "the same hardware used otherwise: on GPU A against B"
+
+
 def test_repeats_are_those_of_the_metric_or_none() -> None:
     assert repeats(made_on(), "cost.x") == (1.0, 2.0)
     assert repeats(made_on(), "cost.y") == repeats(record(), "cost.x") == ()
