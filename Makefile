@@ -4,6 +4,7 @@
 #   make test       the tests (`make test PYTEST_ARGS="-k windows"` for a part of them)
 #   make test-all   the marked ones too: slow, real, ray, browser
 #   make check      format, lint and types
+#   make board      the project's own board, from the records beside it
 #   make benchmark  what things cost on this machine, into BENCHMARKS.md
 #
 # Another interpreter: make demo PYTHON=python3.12
@@ -14,7 +15,7 @@ PYTEST_ARGS ?=
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet -c constraints.txt
 
-.PHONY: demo test test-all check benchmark clean
+.PHONY: board demo test test-all check benchmark clean
 
 demo: .venv/.installed
 	$(BIN)/saetransfer run demo --out runs/demo
@@ -33,6 +34,9 @@ check: .venv/.installed-dev
 
 benchmark: .venv/.installed
 	$(BIN)/python -m saetransfer.bench.benchmarks --out BENCHMARKS.md
+
+board: .venv/.installed-dev
+	$(BIN)/saetransfer publish leaderboard/published/records --to leaderboard/published
 
 clean:
 	rm -rf .venv build dist *.egg-info
