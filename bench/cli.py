@@ -207,8 +207,8 @@ def _refuse(message: str) -> NoReturn:
 
 
 def _is_users(error: ValueError) -> bool:
-    from ..leaderboard.errors import PageError, RecordError
+    from ..leaderboard.errors import RecordError
     from ..registry.errors import RegistryError
     from .errors import UsageError
 
-    return isinstance(error, UsageError | RegistryError | RecordError | PageError)
+    return isinstance(error, UsageError | RegistryError | RecordError)

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from ...leaderboard import store
 from ...leaderboard.boards import board, markdown, place
+from ...leaderboard.errors import PageError
 from ...leaderboard.page import page
 from ...leaderboard.record import Record
 from ...tasks import shelf as tasks
@@ -36,13 +37,17 @@ def leaderboard(folders: Sequence[Path], out: Path | None, html: Path | None, se
     records = read(folders, console)
     if out is not None:
         text = markdown.to_markdown(board.build(records, definitions()), section)
-        _write(out, place.placed(_text_of(out), section, text), len(records), console)
+        _write(out, _placed(out, section, text), len(records), console)
     if html is not None:
         _write(html, page.render(records, definitions()), len(records), console)
 
 
-def _text_of(file: Path) -> str:
-    return file.read_text(encoding="utf-8") if file.exists() else ""
+def _placed(file: Path, section: str, text: str) -> str:
+    page = file.read_text(encoding="utf-8") if file.exists() else ""
+    try:
+        return place.placed(page, section, text)
+    except PageError as error:
+        raise UsageError(f"{file}: {error}") from error
 
 
 def _write(file: Path, text: str, n_records: int, console: Console) -> None:

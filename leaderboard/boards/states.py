@@ -78,20 +78,21 @@ def states(records: Iterable[Record]) -> list[State]:
 
 
 def state_namer(records: Iterable[Record]) -> Callable[[Record], str]:
-    """Names of states; different states of one name get the start of a hash of what they are."""
-    keys: dict[str, set[str]] = defaultdict(set)
-    names: dict[str, str] = {}
-    for record in records:
-        key = state_key(record)
+    """Names of these records' states; different states of one name get the start of a hash of what they are."""
+    known = list(records)
+    # Spelling a state out takes a while, and names are asked for in many places: once a record is enough.
+    spelled = {id(record): state_key(record) for record in known}
+    chosen: dict[str, str] = {}
+    for record in known:
+        key = spelled[id(record)]
         # Two suites may call one state by two names: the first in the alphabet stands.
-        names[key] = min(names.get(key, record.labels.compressor), record.labels.compressor)
-    for key, chosen in names.items():
-        keys[chosen].add(key)
+        chosen[key] = min(chosen.get(key, record.labels.compressor), record.labels.compressor)
+    uses = Counter(chosen.values())
 
     def name(record: Record) -> str:
-        key = state_key(record)
-        suffix = f" #{hashlib.sha256(key.encode()).hexdigest()[:_ID_LENGTH]}" if len(keys[names[key]]) > 1 else ""
-        return printable(names[key]) + suffix
+        key = spelled[id(record)]
+        suffix = f" #{hashlib.sha256(key.encode()).hexdigest()[:_ID_LENGTH]}" if uses[chosen[key]] > 1 else ""
+        return printable(chosen[key]) + suffix
 
     return name
 
