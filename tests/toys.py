@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -79,11 +80,20 @@ MODEL_TYPES = (
 )
 
 
-def toy_model(family: str, seed: int = 0, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
-    """A toy of that family with random weights, large enough that its blocks matter to the logits."""
+def toy_model(
+    family: str, seed: int = 0, dtype: torch.dtype = torch.float32, sizes: Mapping[str, int] | None = None
+) -> PreTrainedModel:
+    """A toy of that family with random weights, large enough that its blocks matter to the logits.
+
+    Args:
+        sizes: of its configuration, where they are to be others.
+    """
+    config = toy_config(family)
+    for name, size in (sizes or {}).items():
+        setattr(config, name, size)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = AutoModelForCausalLM.from_config(toy_config(family), dtype=dtype).eval()
+        model = AutoModelForCausalLM.from_config(config, dtype=dtype).eval()
         with torch.no_grad():
             for parameter in model.parameters():
                 if parameter.ndim == 2:

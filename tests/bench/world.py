@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,13 @@ from tests.toys import toy_model
 WORDS = ("<s>", "</s>", "<pad>", *(f"w{number}" for number in range(93)))
 
 
-def make_world(folder: Path, model_type: str = "llama") -> Path:
-    """Write `model/`, `stories.txt` and `sae/` into a folder; returns the folder."""
-    toy_model(model_type).save_pretrained(folder / "model")
+def make_world(folder: Path, model_type: str = "llama", sizes: Mapping[str, int] | None = None) -> Path:
+    """Write `model/`, `stories.txt` and `sae/` into a folder; returns the folder.
+
+    Args:
+        sizes: of the model's configuration, where they are to be others than a toy's.
+    """
+    toy_model(model_type, sizes=sizes).save_pretrained(folder / "model")
     core = Tokenizer(models.WordLevel({word: index for index, word in enumerate(WORDS)}, unk_token="</s>"))
     core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     special = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>"}

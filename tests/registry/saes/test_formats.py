@@ -41,9 +41,9 @@ def top(pre: Tensor) -> Tensor:
     return torch.zeros_like(pre).scatter_(-1, kept.indices, kept.values)
 
 
-def gemma_scope(folder: Path) -> Library:
+def gemma_scope(folder: Path, d_in: int = D_IN) -> Library:
     """arXiv 2408.05147, section 2: JumpReLU(x W_enc + b_enc), f W_dec + b_dec."""
-    w = {"W_enc": draw(D_IN, D_SAE), "W_dec": draw(D_SAE, D_IN), "b_enc": draw(D_SAE), "b_dec": draw(D_IN)}
+    w = {"W_enc": draw(d_in, D_SAE), "W_dec": draw(D_SAE, d_in), "b_enc": draw(D_SAE), "b_dec": draw(d_in)}
     w["threshold"] = draw(D_SAE, seed=1).abs()
     folder.mkdir(parents=True)
     arrays: dict[str, Any] = {name: value.numpy() for name, value in w.items()}
@@ -57,13 +57,13 @@ def gemma_scope(folder: Path) -> Library:
     return library
 
 
-def sparsify(folder: Path, **settings: Any) -> Library:
+def sparsify(folder: Path, d_in: int = D_IN, **settings: Any) -> Library:
     """EleutherAI/sae, sparsify/sparse_coder.py: top-k of relu(encoder(x - b_dec)), W_dec kept as [latent, channel]."""
-    w = {"encoder.weight": draw(D_SAE, D_IN), "encoder.bias": draw(D_SAE), "W_dec": draw(D_SAE, D_IN, seed=1)}
-    w["b_dec"] = draw(D_IN)
+    w = {"encoder.weight": draw(D_SAE, d_in), "encoder.bias": draw(D_SAE), "W_dec": draw(D_SAE, d_in, seed=1)}
+    w["b_dec"] = draw(d_in)
     folder.mkdir(parents=True)
     save_file(w, folder / "sae.safetensors")
-    described = {"expansion_factor": 2, "normalize_decoder": True, "num_latents": D_SAE, "k": K, "d_in": D_IN}
+    described = {"expansion_factor": 2, "normalize_decoder": True, "num_latents": D_SAE, "k": K, "d_in": d_in}
     (folder / "cfg.json").write_text(json.dumps({**described, **settings}))
 
     def library(x: Tensor) -> tuple[Tensor, Tensor]:
