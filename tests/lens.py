@@ -24,6 +24,9 @@ from saetransfer.registry.sites import Site
 RAW = {"fold_ln": False, "center_writing_weights": False, "center_unembed": False, "fold_value_biases": False}
 """What `from_pretrained_no_processing` asks for."""
 
+_BY_HEART = {"gemma": "google/gemma-2b", "gemma2": "google/gemma-2-2b", "gemma3_text": "google/gemma-3-270m"}
+"""Families whose configurations TransformerLens does not read: it knows its models by name."""
+
 _convert = loading.convert_hf_model_config
 
 
@@ -58,8 +61,11 @@ def _named_by_folder(model: PreTrainedModel) -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(patch.object(HookedTransformer, "set_tokenizer", no_tokenizer))
         stack.enter_context(patch.object(loading, "get_official_model_name", str))
-        if model.config.model_type == "gemma2":
-            stack.enter_context(patch.object(loading, "convert_hf_model_config", lambda *_args, **_kw: _gemma2(model)))
+        if model.config.model_type in _BY_HEART:
+            known = _known(model)
+            stack.enter_context(patch.object(loading, "convert_hf_model_config", lambda *_args, **_kw: known))
+        if model.config.model_type == "phi":  # another attribute that transformers has no more
+            stack.enter_context(patch.object(type(model.config), "partial_rotary_factor", 0.5, create=True))
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore", DeprecationWarning)  # HookedTransformer is to give way to the bridge
         logging.disable(logging.WARNING)
@@ -67,9 +73,10 @@ def _named_by_folder(model: PreTrainedModel) -> Iterator[None]:
         yield
 
 
-def _gemma2(model: PreTrainedModel) -> dict[str, Any]:
-    """What TransformerLens knows of Gemma 2, by heart and of one size only, with the sizes of the toy."""
+def _known(model: PreTrainedModel) -> dict[str, Any]:
+    """What TransformerLens knows by heart of one size of the family, with the sizes of the toy."""
     config = model.config
+    known = _convert(_BY_HEART[config.model_type])
     sizes = {
         "d_model": config.hidden_size,
         "d_head": config.head_dim,
@@ -80,8 +87,10 @@ def _gemma2(model: PreTrainedModel) -> dict[str, Any]:
         "d_mlp": config.intermediate_size,
         "d_vocab": config.vocab_size,
         "n_ctx": config.max_position_embeddings,
-        "window_size": config.sliding_window,
-        "attn_types": ["local" if kind == "sliding_attention" else "global" for kind in config.layer_types],
-        "attn_scale": config.query_pre_attn_scalar**0.5,
+        "act_fn": "gelu_pytorch_tanh",  # for Gemma it has another GELU than transformers
     }
-    return _convert("google/gemma-2-2b") | sizes
+    if known.get("use_local_attn"):
+        sizes["window_size"] = config.sliding_window
+        sizes["attn_types"] = ["local" if kind == "sliding_attention" else "global" for kind in config.layer_types]
+        sizes["attn_scale"] = config.query_pre_attn_scalar**0.5
+    return known | sizes

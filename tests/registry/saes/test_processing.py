@@ -26,10 +26,10 @@ from saetransfer.registry.saes.resolve import resolve
 from saetransfer.registry.sites import Site
 from tests.lens import RAW, cached, hooked
 from tests.registry.saes.common import ARCHITECTURES, sae_of
-from tests.toys import toy_config, toy_model, toy_tokens
+from tests.toys import MODEL_TYPES, toy_config, toy_model, toy_tokens
 
 TOKENS = toy_tokens()
-FAMILIES = ("gpt2", "gpt_neox", "gpt_neo", "qwen2", "llama", "gemma2")
+FAMILIES = MODEL_TYPES
 """LayerNorm with biases in one layer, head by head and not at all; RMSNorm with biases and without; post-norms."""
 OPTIONS: dict[str, dict[str, Any]] = {
     "raw": RAW,
