@@ -36,7 +36,7 @@ benchmark: .venv/.installed
 	$(BIN)/python -m saetransfer.bench.benchmarks --out BENCHMARKS.md
 
 board: .venv/.installed-dev
-	$(BIN)/saetransfer publish leaderboard/published/records --to leaderboard/published
+	$(BIN)/saetransfer leaderboard leaderboard/records --out leaderboard/LEADERBOARD.md --html leaderboard/index.html
 
 clean:
 	rm -rf .venv build dist *.egg-info

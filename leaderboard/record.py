@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NoReturn
 
@@ -182,9 +183,15 @@ def cell_id_of(spec: Mapping[str, Any] | Spec) -> str:
     return hashlib.sha256(canonical_json(content).encode()).hexdigest()[:ID_LENGTH]
 
 
+_NUMBERS = re.compile(r"\[\n\s*((?:[-+.\deE]+|null)(?:,\n\s*(?:[-+.\deE]+|null))*)\n\s*\]")
+"""A list of numbers, each on a line of its own."""
+
+
 def to_json(record: Record) -> str:
-    """The text of a record's file: keys in declared order, strict JSON, a newline at the end."""
-    return json.dumps(record.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    """The text of a record's file: strict JSON, keys in declared order, lists of numbers on one line."""
+    text = json.dumps(record.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False)
+    # Within strings JSON has no line breaks, so no text is taken for a list.
+    return _NUMBERS.sub(lambda found: "[" + " ".join(found[1].split()) + "]", text) + "\n"
 
 
 def parse(text: str | bytes) -> Record:

@@ -12,7 +12,13 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("bench", "registry", "tasks", "leaderboard")
-DOCUMENTS = ("leaderboard/published/", "leaderboard/example.ipynb", "leaderboard/page.png")
+DOCUMENTS = (
+    "leaderboard/records/",
+    "leaderboard/LEADERBOARD.md",
+    "leaderboard/index.html",
+    "leaderboard/example.ipynb",
+    "leaderboard/page.png",
+)
 """What the repository shows and the package does not need: the project's own board, a notebook, a picture."""
 
 
