@@ -74,6 +74,8 @@ def saes(
         figures = {column: _figures(column, cells, unmatched, direction(column, definitions)) for column in columns}
         sections.append(_section(state, cells, figures, won, sites))
     heads = [head(column, records, definitions) for column in columns]
+    # Here ranks go by it, so it stays where room is short.
+    heads[0] = heads[0]._replace(priority=1)
     names = (Header("compressor", False, 1, "compressor"), Header("SAE", False, 1, "sae"))
     return Grid(NAME, _TITLE, _EXPLANATION, (*names, RANK, heads[0], _WON, *heads[1:]), tuple(sections))
 
