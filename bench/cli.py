@@ -43,6 +43,13 @@ class Rerun(str, Enum):
     ALL = "all"
 
 
+class Executors(str, Enum):
+    """Where states run."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
+
 class Listed(str, Enum):
     """What `list` can list."""
 
@@ -96,12 +103,21 @@ def run(  # noqa: PLR0913 - each argument is an option of the command
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Let models run the Python code that they come with.")
     ] = False,
+    executor: Annotated[
+        Executors, typer.Option(help="Where states run: processes of this machine, or tasks of a Ray cluster.")
+    ] = Executors.LOCAL,
+    address: Annotated[
+        str | None,
+        typer.Option(help="Ray cluster, HOST:PORT. [default: that of this machine, or a new one here]"),
+    ] = None,
 ) -> None:
     """Run a suite: every model x compressor x SAE; ends with the board. Again does only what is missing."""
     from .commands import run_command
 
     sets = tuple(overrides or ())
-    options = run_command.RunOptions(out, only, rerun.value, jobs, device, sets, dry_run, timeout, trust_remote_code)
+    options = run_command.RunOptions(
+        out, only, rerun.value, jobs, device, sets, dry_run, timeout, trust_remote_code, executor.value, address
+    )
     raise typer.Exit(run_command.run(suite, options))
 
 

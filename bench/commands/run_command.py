@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal
 
-import psutil
 import torch
 from rich.console import Console
 from rich.table import Table
@@ -23,19 +25,17 @@ from ..console import console as make_console
 from ..errors import UsageError
 from ..measuring.definitions import definitions
 from ..planning import plan, suite
-from ..running import artifacts, devices, executors
+from ..running import artifacts, executors
 from ..running.executor import Executor
-from ..running.executors import LocalExecutor
 from ..running.interruption import Interrupted
 from ..running.lock import only_run_in
+from ..running.places import Here, Layout, Place
 from ..running.run import Run, Settings
 from ..running.todo import Rerun, Todo, record_of, todo
 from .names import shared
 from .progress import view
 
-_MODELS_HELD = 3
-"""Model, activations and logits of a job at most, in sizes of the model: an estimate for how many jobs fit."""
-_OTHERWISE_BYTES = 2**30
+ExecutorName = Literal["local", "ray"]
 
 
 @dataclass(frozen=True)
@@ -51,37 +51,57 @@ class RunOptions:
     dry_run: bool
     timeout_seconds: float | None = None
     trusts_remote_code: bool = False
+    executor: ExecutorName = "local"
+    address: str | None = None
 
 
 def run(name: str, options: RunOptions) -> int:
     """`saetransfer run`; returns the exit code."""
     console = make_console(terminal.WIDTH)
     source = suite.load(name, options.overrides, options.trusts_remote_code)
-    if not options.dry_run:
+    if options.executor == "local" and not options.dry_run:
         executors.warm_up()
     planned = _planned(source, options.only)
     folder = options.out or Path("runs") / store.slug(source.suite.name)
     cache = artifacts.default_folder()
-    device = chosen_device(options.device)
-    if options.dry_run:
-        _show_plan(planned, todo(planned, folder, cache, device, options.rerun), folder, console)
-        return 0
-    with only_run_in(folder):
-        work = todo(planned, folder, cache, device, options.rerun)
-        settings = prepare(planned, work, folder, cache, device, options.slots)
-        settings = replace(settings, timeout_seconds=options.timeout_seconds)
-        executor = LocalExecutor(settings.slots, settings.logs, settings.timeout_seconds)
-        if code := _ran(Run(source, planned, work, settings), executor, work, folder, console):
-            return code
+    with _place(options) as place:
+        if options.dry_run:
+            work = todo(planned, folder, cache, place.device, options.rerun)
+            _show_plan(planned, work, folder, console)
+            _show_shortages(planned, work, place, options.slots, console)
+            return 0
+        with only_run_in(folder):
+            work = todo(planned, folder, cache, place.device, options.rerun)
+            settings = prepare(place, planned, work, folder, cache, options.slots)
+            settings = replace(settings, timeout_seconds=options.timeout_seconds)
+            if work.n_cells:
+                executor = place.executor(source, settings, options.slots)
+                if code := _ran(Run(source, planned, work, settings), executor, work.n_cells, folder, console):
+                    return code
     return _conclude(planned, work.done, folder, console)
 
 
-def _ran(run: Run, executor: Executor, work: Todo, folder: Path, console: Console) -> int:
+@contextmanager
+def _place(options: RunOptions) -> Iterator[Place]:
+    """Where to run: this machine or a Ray cluster."""
+    if options.executor == "local":
+        if options.address is not None:
+            raise UsageError("--address: it says where a Ray cluster is, so it needs --executor ray.")
+        yield Here(chosen_device(options.device))
+        return
+    if find_spec("ray") is None:
+        raise UsageError("--executor ray: Ray is not installed. To install it: pip install 'saetransfer[ray]'")
+    from ..running.cluster.place import on_ray
+
+    with on_ray(options.address, options.device) as place:
+        yield place
+
+
+def _ran(run: Run, executor: Executor, n_cells: int, folder: Path, console: Console) -> int:
     """Run what there is to do; an exit code where it stopped before the end, else 0."""
     try:
-        if work.n_cells:
-            with view(console, work.n_cells) as shown:
-                run.run(shown, executor)
+        with view(console, n_cells) as shown:
+            run.run(shown, executor)
     except (Interrupted, KeyboardInterrupt) as error:
         said, code = (str(error), error.exit_code) if isinstance(error, Interrupted) else ("Interrupted.", INTERRUPTED)
     except OSError as error:
@@ -95,15 +115,24 @@ def _ran(run: Run, executor: Executor, work: Todo, folder: Path, console: Consol
 
 
 def prepare(
-    planned: plan.Plan, work: Todo, folder: Path, cache: Path, device: str, slots: int | None = None
+    place: Place, planned: plan.Plan, work: Todo, folder: Path, cache: Path, slots: int | None = None
 ) -> Settings:
     """Clear away what killed runs have left, and decide how to run; `slots` where somebody says how many."""
     store.remove_stale_temporaries(folder)
     artifacts.sweep(cache)
-    slots = slots or _slots(planned, work, device)
-    threads = max(1, (os.cpu_count() or 1) // slots)
+    layout = _layout(place, planned, work, slots)
     command = credentials.scrub(shlex.join(["saetransfer", *sys.argv[1:]]))
-    return Settings(folder, cache, device, slots, threads, command)
+    return Settings(folder, cache, place.device, layout.slots, layout.threads, command)
+
+
+def _layout(place: Place, planned: plan.Plan, work: Todo, slots: int | None) -> Layout:
+    """How states run side by side; where costs are asked for, not at all: they would measure each other."""
+    alone = 1 if planned.cost is not None and place.device == "cpu" else None
+    return place.layout(_states_to_run(planned, work), slots or alone)
+
+
+def _states_to_run(planned: plan.Plan, work: Todo) -> list[plan.StatePlan]:
+    return [state for state in planned.states if state.name in work.cells or state.name in work.prepare]
 
 
 def _planned(source: suite.SuiteFile, only: str | None) -> plan.Plan:
@@ -132,21 +161,6 @@ def _conclude(planned: plan.Plan, n_before: int, folder: Path, console: Console)
     if failed or skipped:
         console.print("To try those without figures again: --rerun failed", highlight=False)
     return CELLS_FAILED if failed else 0
-
-
-def _slots(planned: plan.Plan, work: Todo, device: str) -> int:
-    """States at a time, if nobody says: one a core, as far as half of the free memory carries them; one on each GPU.
-
-    Where costs are asked for, one: states that share a processor would measure each other.
-    """
-    sizes = [state.model.weights_bytes for state in planned.states]
-    if device != "cpu":
-        return devices.states_at_a_time(device)
-    if None in sizes or planned.cost is not None:
-        return 1
-    needed = max(_MODELS_HELD * (size or 0) + _OTHERWISE_BYTES for size in sizes)
-    fitting = psutil.virtual_memory().available // 2 // needed
-    return max(1, min(fitting, os.cpu_count() or 1, len({*work.cells, *work.prepare})))
 
 
 def chosen_device(device: str | None) -> str:
@@ -197,3 +211,12 @@ def _show_plan(planned: plan.Plan, work: Todo, folder: Path, console: Console) -
     )
     for names, note in shared(read_otherwise):
         console.print(f"SAE {names}: {note}.", highlight=False)
+
+
+def _show_shortages(planned: plan.Plan, work: Todo, place: Place, slots: int | None, console: Console) -> None:
+    """States that would be skipped, since no machine of the place could ever hold them."""
+    states = _states_to_run(planned, work)
+    layout = place.layout(states, slots)
+    for state in states:
+        if shortage := place.shortage(state, layout):
+            console.print(f"{state.name} would be skipped. {shortage}", markup=False, highlight=False)

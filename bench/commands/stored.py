@@ -17,7 +17,7 @@ from typing import Any
 from ..running.artifacts import CHECKPOINTS, UNFINISHED, at_work, sweep, workspace
 
 SAE = "sae"
-KINDS = (SAE, "reading", "fit", CHECKPOINTS, "try")
+KINDS = (SAE, "reading", "fit", "files", CHECKPOINTS, "try")
 """Folders of the cache that hold artifacts; `unfinished` holds what processes are writing."""
 
 _DIGEST = re.compile(r"[0-9a-f]{32}")

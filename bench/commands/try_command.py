@@ -26,6 +26,7 @@ from ..planning.suite import Data, Definition, Suite, SuiteFile
 from ..running import artifacts, environment, executors
 from ..running.artifacts import Artifacts
 from ..running.executors import LocalExecutor
+from ..running.places import Here
 from ..running.run import Run
 from ..running.todo import record_of, todo
 from . import run_command, try_report
@@ -83,7 +84,7 @@ def _measured(source: SuiteFile) -> list[Record]:
     own = planned.cells[-1]
     store.cell_path(kept, own.labels, own.cell_id).unlink(missing_ok=True)
     work = todo(planned, kept, cache, device, "failed")
-    settings = run_command.prepare(planned, work, kept, cache, device)
+    settings = run_command.prepare(Here(device), planned, work, kept, cache)
     with view(Console(stderr=True), work.n_cells) as shown:
         Run(source, planned, work, settings).run(shown, LocalExecutor(settings.slots, settings.logs))
     return [record for cell in planned.cells if (record := record_of(cell, kept)) is not None]

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +40,7 @@ def default_folder() -> Path:
 
 def workspace(root: Path) -> Path:
     """A folder below the cache for the unfinished things of this process."""
-    folder = root / UNFINISHED / str(os.getpid())
+    folder = root / UNFINISHED / f"{_machine()}-{os.getpid()}"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
@@ -57,14 +59,21 @@ def sweep(root: Path) -> None:
     """Remove what processes that are gone have left unfinished: a killed one cannot clean up after itself."""
     living = at_work(root)
     for folder in (root / UNFINISHED).glob("*"):
-        if not (folder.name.isdecimal() and int(folder.name) in living):
+        machine, _, process = folder.name.rpartition("-")
+        if machine in ("", _machine()) and not (process.isdecimal() and int(process) in living):
             shutil.rmtree(folder, ignore_errors=True)
 
 
 def at_work(root: Path) -> set[int]:
-    """Ids of the living processes that have a workspace below the cache; every worker has one all its life."""
-    names = (folder.name for folder in (root / UNFINISHED).glob("*"))
-    return {int(name) for name in names if name.isdecimal() and psutil.pid_exists(int(name))}
+    """Ids of this machine's living processes with a workspace below the cache; every worker has one all its life."""
+    found = (folder.name.removeprefix(f"{_machine()}-") for folder in (root / UNFINISHED).glob("*"))
+    return {int(name) for name in found if name.isdecimal() and psutil.pid_exists(int(name))}
+
+
+@cache
+def _machine() -> str:
+    """Tells the machines apart that share a cache, where process ids do not."""
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
 
 
 class Artifacts:

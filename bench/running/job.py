@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 
@@ -33,6 +34,10 @@ class Job:
     """Of each SAE, the sums of its cell on the dense state; none for the dense state itself."""
     dense_costs: Record | None = None
     """A record of the dense state with its costs, where the suite asks for them and there is one."""
+    artifacts: tuple[Mapping[str, Any], ...] = ()
+    """Keys of what it may use of the cache, or make there."""
+    memory_bytes: int | None = None
+    """What it is expected to need at most; None where nobody knows."""
     cache: Path = Path()
     device: str = "cpu"
     threads: int = 1
@@ -84,6 +89,8 @@ class JobLost:
     type: str
     message: str
     traceback: str | None = None
+    status: Literal["failed", "skipped"] = "failed"
+    """`skipped`: it cannot be run here at all."""
 
 
 Event = PhaseStarted | Progress | CellDone | JobDone | JobLost

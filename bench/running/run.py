@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ...leaderboard import store
-from ...leaderboard.record import Failure, Record
+from ...leaderboard.record import Failure, Record, canonical_json
 from ..commands.progress import View
+from ..planning.needs import memory_bytes
 from ..planning.plan import CellPlan, Plan, StatePlan
 from ..planning.suite import SuiteFile
 from . import environment
+from .artifact_keys import ArtifactKeys
 from .executor import Executor
 from .interruption import requests
 from .job import CellDone, Job, JobDone, JobLost, PhaseStarted, Progress
@@ -96,6 +100,8 @@ class Run:
             read=tuple(sorted(preparation.conventions)),
             dense_sums={name: record.per_document for name, record in records.items() if record is not None},
             dense_costs=with_costs(self._plan, records.values()),
+            artifacts=self._artifacts(state),
+            memory_bytes=memory_bytes(state),
             cache=settings.cache,
             device=settings.device,
             threads=settings.threads,
@@ -103,6 +109,10 @@ class Run:
             command=settings.command,
             cell_ids={cell.labels.sae: cell.cell_id for cell in cells},
         )
+
+    def _artifacts(self, state: StatePlan) -> tuple[Mapping[str, Any], ...]:
+        keys = ArtifactKeys(self._plan, state, self._settings.device).of(state.cells)
+        return tuple({canonical_json(key): key for key in keys}.values())
 
     def _handle(self, job: Job, event: object, view: View) -> None:
         if isinstance(event, PhaseStarted):
@@ -130,7 +140,7 @@ class Run:
         phase = self._phases.get(job.name, "start")
         return Record(
             cell_id=cell.cell_id,
-            status="failed",
+            status=event.status,
             created_at=environment.now(),
             labels=cell.labels,
             spec=cell.spec,  # type: ignore[arg-type]  # pydantic makes the Spec
