@@ -179,8 +179,13 @@ def canonical_json(value: Any) -> str:
 
 def cell_id_of(spec: Mapping[str, Any] | Spec) -> str:
     """Hash of a spec; the same from the suite before the run and from the record after it."""
-    content = spec.model_dump(mode="json") if isinstance(spec, Spec) else Spec(**spec).model_dump(mode="json")
-    return hashlib.sha256(canonical_json(content).encode()).hexdigest()[:ID_LENGTH]
+    whole = spec if isinstance(spec, Spec) else Spec(**spec)
+    return cell_id_of_json(whole.model_dump(mode="json"))
+
+
+def cell_id_of_json(spec: Mapping[str, Any]) -> str:
+    """Hash of a spec that holds JSON values already: many times faster."""
+    return hashlib.sha256(canonical_json(spec).encode()).hexdigest()[:ID_LENGTH]
 
 
 _NUMBERS = re.compile(r"\[\n\s*((?:[-+.\deE]+|null)(?:,\n\s*(?:[-+.\deE]+|null))*)\n\s*\]")

@@ -13,18 +13,15 @@ from typing import Literal
 
 import torch
 from rich.console import Console
-from rich.table import Table
 
 from ...leaderboard import store
 from ...leaderboard.boards import board, terminal
 from ...registry import credentials
-from ...registry.saes import lineage
-from ...registry.saes.notes import notes
 from ..cli import CELLS_FAILED, INTERRUPTED
 from ..console import console as make_console
 from ..errors import UsageError
 from ..measuring.definitions import definitions
-from ..planning import plan, suite
+from ..planning import grid, plan, selection, suite
 from ..running import artifacts, executors
 from ..running.executor import Executor
 from ..running.interruption import Interrupted
@@ -32,7 +29,7 @@ from ..running.lock import only_run_in
 from ..running.places import Here, Layout, Place
 from ..running.run import Run, Settings
 from ..running.todo import Rerun, Todo, record_of, todo
-from .names import shared
+from .plan_table import PlanTable
 from .progress import view
 
 ExecutorName = Literal["local", "ray"]
@@ -67,8 +64,8 @@ def run(name: str, options: RunOptions) -> int:
     with _place(options) as place:
         if options.dry_run:
             work = todo(planned, folder, cache, place.device, options.rerun)
-            _show_plan(planned, work, folder, console)
-            _show_shortages(planned, work, place, options.slots, console)
+            layout = _layout(place, planned, work, options.slots)
+            PlanTable(planned, work, folder, console).show(place, layout, cache)
             return 0
         with only_run_in(folder):
             work = todo(planned, folder, cache, place.device, options.rerun)
@@ -115,7 +112,7 @@ def _ran(run: Run, executor: Executor, n_cells: int, folder: Path, console: Cons
 
 
 def prepare(
-    place: Place, planned: plan.Plan, work: Todo, folder: Path, cache: Path, slots: int | None = None
+    place: Place, planned: grid.Plan, work: Todo, folder: Path, cache: Path, slots: int | None = None
 ) -> Settings:
     """Clear away what killed runs have left, and decide how to run; `slots` where somebody says how many."""
     store.remove_stale_temporaries(folder)
@@ -125,21 +122,21 @@ def prepare(
     return Settings(folder, cache, place.device, layout.slots, layout.threads, command)
 
 
-def _layout(place: Place, planned: plan.Plan, work: Todo, slots: int | None) -> Layout:
+def _layout(place: Place, planned: grid.Plan, work: Todo, slots: int | None) -> Layout:
     """How states run side by side; where costs are asked for, not at all: they would measure each other."""
     alone = 1 if planned.cost is not None and place.device == "cpu" else None
     return place.layout(_states_to_run(planned, work), slots or alone)
 
 
-def _states_to_run(planned: plan.Plan, work: Todo) -> list[plan.StatePlan]:
+def _states_to_run(planned: grid.Plan, work: Todo) -> list[grid.StatePlan]:
     return [state for state in planned.states if state.name in work.cells or state.name in work.prepare]
 
 
-def _planned(source: suite.SuiteFile, only: str | None) -> plan.Plan:
+def _planned(source: suite.SuiteFile, only: str | None) -> grid.Plan:
     planned = plan.make(source)
     if only is None:
         return planned
-    selected = plan.select(planned, only)
+    selected = selection.select(planned, only)
     if not selected.cells:
         raise UsageError(
             f"--only {only}: no cell of suite '{source.suite.name}' matches. Cells are called "
@@ -148,7 +145,7 @@ def _planned(source: suite.SuiteFile, only: str | None) -> plan.Plan:
     return selected
 
 
-def _conclude(planned: plan.Plan, n_before: int, folder: Path, console: Console) -> int:
+def _conclude(planned: grid.Plan, n_before: int, folder: Path, console: Console) -> int:
     records = [record for cell in planned.cells if (record := record_of(cell, folder)) is not None]
     terminal.show(board.build(records, definitions()), console)
     failed = [record for record in records if record.status == "failed"]
@@ -180,43 +177,3 @@ def chosen_device(device: str | None) -> str:
     if kind == "cuda" and (torch.device(device).index or 0) >= torch.cuda.device_count():
         raise UsageError(f"--device {device}: PyTorch sees {torch.cuda.device_count()} GPUs here, from cuda:0 on.")
     return device
-
-
-def _show_plan(planned: plan.Plan, work: Todo, folder: Path, console: Console) -> None:
-    """What a run would do: states with their cells, and what each costs in tokens."""
-    data = planned.suite.data
-    table = Table("state", "cells", "to do", "calibration", "SAEs to train (tokens)", box=None, pad_edge=False)
-    for state in planned.states:
-        open_cells = work.cells.get(state.name, [])
-        trained = [
-            (ancestor.name, getattr(ancestor.params, "tokens", 0))
-            for cell in open_cells
-            for ancestor in lineage.ancestors(cell.sae)
-            if ancestor.reads == "training" and (ancestor.depends_on_state or state.is_dense)
-        ]
-        calibration = f"{data.calibration.sequences} sequences" if state.compressor.needs_calibration else "-"
-        training = ", ".join(f"{names} ({tokens:,})" for names, tokens in shared(trained)) or "-"
-        table.add_row(state.name, str(len(state.cells)), str(len(open_cells)), calibration, training)
-    console.print(f"Suite {planned.suite.name}: {len(planned.states)} states, {len(planned.cells)} cells", style="bold")
-    console.print(table)
-    n_states = len(work.cells)
-    n_sites = len({(cell.labels.model, cell.sae.site) for cells in work.cells.values() for cell in cells})
-    console.print(
-        f"To do: {work.n_cells} cells ({work.done} are done) on {data.tokens:,} tokens each: {n_states} passes of "
-        f"a model, {work.n_cells} replays for SAEs, at most {2 * n_sites * n_states} for ablations. Records: {folder}",
-        highlight=False,
-    )
-    read_otherwise = (
-        (cell.labels.sae, note) for cell in planned.cells for note in notes(cell.sae, data.context, cell.prepend_bos)
-    )
-    for names, note in shared(read_otherwise):
-        console.print(f"SAE {names}: {note}.", highlight=False)
-
-
-def _show_shortages(planned: plan.Plan, work: Todo, place: Place, slots: int | None, console: Console) -> None:
-    """States that would be skipped, since no machine of the place could ever hold them."""
-    states = _states_to_run(planned, work)
-    layout = place.layout(states, slots)
-    for state in states:
-        if shortage := place.shortage(state, layout):
-            console.print(f"{state.name} would be skipped. {shortage}", markup=False, highlight=False)

@@ -33,7 +33,7 @@ from ..cli import INTERRUPTED
 from ..console import console
 from ..errors import UsageError
 from ..planning import plan
-from ..planning.plan import MICROWORLD, CellPlan, Plan, StatePlan
+from ..planning.grid import MICROWORLD, CellPlan, Plan, StatePlan
 from ..running import artifacts
 from ..running.artifacts import Artifacts
 from ..running.stock import Stock

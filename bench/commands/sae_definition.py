@@ -17,7 +17,7 @@ from ...registry.errors import RegistryError
 from ...registry.saes.cards import CARDS
 from ..errors import UsageError
 from ..planning import suite, yaml_file
-from ..planning.plan import DENSE, MICROWORLD
+from ..planning.grid import DENSE, MICROWORLD
 from ..planning.suite import Data, Definition, Place, SuiteFile
 from .overrides import apply
 

@@ -21,7 +21,7 @@ from ..cli import CELLS_FAILED
 from ..console import console
 from ..errors import UsageError
 from ..planning import plan
-from ..planning.plan import DENSE
+from ..planning.grid import DENSE
 from ..planning.suite import Data, Definition, Suite, SuiteFile
 from ..running import artifacts, environment, executors
 from ..running.artifacts import Artifacts

@@ -16,7 +16,7 @@ from ...registry.sites import Site
 from ...registry.windows import special_ids
 from ...tasks.examples import Examples
 from ...tasks.task import Fitted, LabelledTask, ModelTask, Sums, TextTask
-from ..planning.plan import CellPlan, Plan, StatePlan
+from ..planning.grid import CellPlan, Plan, StatePlan
 from ..running.profiling import Stopwatch
 from ..running.supply import Supply
 from .dense_reference import DenseReference

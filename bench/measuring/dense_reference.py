@@ -18,7 +18,7 @@ from ...registry.sites import Site
 from ...registry.windows import Windows
 from ...tasks.examples import Examples
 from ...tasks.task import Fitted, LabelledTask
-from ..planning.plan import Plan, StatePlan
+from ..planning.grid import Plan, StatePlan
 from ..running.artifact_keys import HIDDEN
 from ..running.artifacts import Artifacts
 from ..running.stock import Stock

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .plan import StatePlan
+from .grid import StatePlan
 
 _MODELS_HELD = 3
 """Model, activations and logits of a job at most, in sizes of the model: an estimate for how many jobs fit."""

@@ -13,7 +13,7 @@ from typing import Any
 from ...registry.saes import lineage
 from ...registry.saes.entry import SaeEntry
 from ...tasks.task import LabelledTask
-from ..planning.plan import CellPlan, Plan, StatePlan, calibration_bos
+from ..planning.grid import CellPlan, Plan, StatePlan, calibration_bos
 
 HIDDEN = "hidden"
 """Name of the final hidden states (after the last norm) among the arrays of a reading."""

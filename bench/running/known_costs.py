@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from ...leaderboard.costs import Conditions
 from ...leaderboard.record import Record
-from ..planning.plan import Plan
+from ..planning.grid import Plan
 
 
 def lacks_costs(plan: Plan, record: Record | None) -> bool:

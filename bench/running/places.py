@@ -9,8 +9,8 @@ from typing import Protocol, runtime_checkable
 
 import psutil
 
+from ..planning.grid import StatePlan
 from ..planning.needs import memory_bytes
-from ..planning.plan import StatePlan
 from ..planning.suite import SuiteFile
 from . import devices
 from .executor import Executor

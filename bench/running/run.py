@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,16 +12,17 @@ from typing import Any
 from ...leaderboard import store
 from ...leaderboard.record import Failure, Record, canonical_json
 from ..commands.progress import View
+from ..planning.grid import CellPlan, Plan, StatePlan
 from ..planning.needs import memory_bytes
-from ..planning.plan import CellPlan, Plan, StatePlan
 from ..planning.suite import SuiteFile
-from . import environment
+from . import environment, known_times
 from .artifact_keys import ArtifactKeys
 from .executor import Executor
 from .interruption import requests
 from .job import CellDone, Job, JobDone, JobLost, PhaseStarted, Progress
 from .known_costs import with_costs
-from .todo import Preparation, Todo, record_of
+from .preparation import Preparation
+from .todo import Todo, record_of
 
 _POLL_SECONDS = 0.2
 
@@ -54,6 +56,8 @@ class Run:
         self._settings = settings
         self._open = {name: {cell.labels.sae: cell for cell in cells} for name, cells in work.cells.items()}
         self._phases: dict[str, str] = {}
+        self._started: dict[str, float] = {}
+        self._peaks: dict[str, int] = {}
         self.n_failed = 0
         """Cells of this run without figures."""
 
@@ -71,6 +75,7 @@ class Run:
             while unfinished:
                 while state := self._ready(pending, unfinished, executor):
                     view.job(state.name, "start", 0.0)
+                    self._started[state.name] = time.monotonic()
                     executor.submit(self._job(state))
                 for job, event in executor.poll(_POLL_SECONDS):
                     self._handle(job, event, view)
@@ -128,13 +133,26 @@ class Run:
             if isinstance(event, JobLost):
                 for cell in list(self._open.get(job.name, {}).values()):
                     self._write(job.name, self._lost(job, cell, event), view)
+            else:
+                self._note_time(job)
             view.job_ended(job.name)
 
     def _write(self, job_name: str, record: Record, view: View) -> None:
         store.write(record, self._settings.out)
         self._open[job_name].pop(record.labels.sae, None)
         self.n_failed += record.status != "ok"
+        if record.status == "ok":
+            peaks = (phase.peak_rss_bytes or 0 for phase in record.phases)
+            self._peaks[job_name] = max(self._peaks.get(job_name, 0), *peaks)
         view.cell(record)
+
+    def _note_time(self, job: Job) -> None:
+        """Keep what a state took, for later plans; one of which nothing was measured says nothing."""
+        state = next(state for state in self._plan.states if state.name == job.name)
+        if peak := self._peaks.get(job.name):
+            seconds = time.monotonic() - self._started[job.name]
+            found = known_times.state_time(self._plan, state, job.device, len(job.saes), seconds, peak)
+            known_times.note(self._settings.cache, found)
 
     def _lost(self, job: Job, cell: CellPlan, event: JobLost) -> Record:
         phase = self._phases.get(job.name, "start")

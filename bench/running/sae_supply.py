@@ -26,7 +26,7 @@ from ...registry.saes.entry import SaeEntry
 from ...registry.sites import Site
 from ...registry.texts import nothing_to
 from ...registry.windows import Batch
-from ..planning.plan import Plan, StatePlan
+from ..planning.grid import Plan, StatePlan
 from .artifact_keys import sae_key
 from .artifacts import Artifacts
 

@@ -37,7 +37,8 @@ from ...tasks.task import Sums
 from ..measuring.counting import Scene, count
 from ..measuring.figures import Figures, figures
 from ..measuring.reading import read
-from ..planning.plan import CellPlan, Plan, StatePlan, make
+from ..planning.grid import CellPlan, Plan, StatePlan
+from ..planning.plan import make
 from . import devices, environment
 from .artifacts import Artifacts, workspace
 from .costing import Costing, costs_of, dense_repeats

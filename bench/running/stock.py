@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ...registry.saes.entry import SaeEntry
 from ...registry.sites import Site
 from ...tasks.task import LabelledTask
-from ..planning.plan import Plan, StatePlan
+from ..planning.grid import Plan, StatePlan
 from .artifact_keys import HIDDEN, ArtifactKeys, sae_key
 from .artifacts import Artifacts
 

@@ -19,7 +19,7 @@ from ...tasks.absorption import WORDS
 from ..measuring.dense_reference import DenseReference
 from ..measuring.example_texts import labelled_examples, word_examples
 from ..measuring.pooling import ExampleTexts
-from ..planning.plan import Plan, StatePlan, calibration_bos
+from ..planning.grid import Plan, StatePlan, calibration_bos
 from .artifacts import Artifacts
 from .sae_supply import SaeSupply
 

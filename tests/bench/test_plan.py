@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from saetransfer.bench.planning import plan, suite
+from saetransfer.bench.planning import grid, plan, selection, suite
 from saetransfer.leaderboard.record import cell_id_of
 from tests.bench.world import write_suite
 
 
-def planned(world: Path, *overrides: str, **changes: Any) -> plan.Plan:
+def planned(world: Path, *overrides: str, **changes: Any) -> grid.Plan:
     return plan.make(suite.load(str(write_suite(world, **changes)), overrides))
 
 
-def ids(found: plan.Plan) -> list[str]:
+def ids(found: grid.Plan) -> list[str]:
     return [cell.cell_id for cell in found.cells]
 
 
@@ -96,7 +96,7 @@ def test_only_keeps_what_matches_and_the_dense_cells_that_it_is_compared_with(wo
         ("random", ["toy/dense/random", "toy/magnitude-50/random", "toy/rtn-4/random"]),
         ("nothing", []),
     ):
-        assert [cell.path for cell in plan.select(found, pattern).cells] == expected
+        assert [cell.path for cell in selection.select(found, pattern).cells] == expected
 
 
 def test_an_sae_may_be_for_one_of_several_models(world: Path) -> None:

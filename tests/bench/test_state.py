@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from saetransfer.bench.planning import plan, suite
+from saetransfer.bench.planning import grid, plan, suite
 from saetransfer.bench.running import state
 from saetransfer.bench.running.job import CellDone, Event, Job, PhaseStarted, Progress
 from saetransfer.leaderboard.record import Record, cell_id_of
@@ -32,7 +32,7 @@ class Runner:
         for planned in self.plan.states:
             self._run(planned)
 
-    def _run(self, planned: plan.StatePlan) -> None:
+    def _run(self, planned: grid.StatePlan) -> None:
         dense = {} if planned.is_dense else self.records
         job = Job(
             source=self.source,

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from saetransfer.bench.measuring import batching
-from saetransfer.bench.planning import plan, suite
+from saetransfer.bench.planning import grid, plan, selection, suite
 from saetransfer.bench.running import state
 from saetransfer.bench.running.job import CellDone, Job
 from saetransfer.bench.running.todo import record_of, todo
@@ -142,7 +142,7 @@ class Again:
 
     def __init__(self, runner: Runner, out: Path, only: str | None = None, cache: Path | None = None) -> None:
         self.cache = cache or runner.cache
-        self.plan = runner.plan if only is None else plan.select(runner.plan, only)
+        self.plan = runner.plan if only is None else selection.select(runner.plan, only)
         self.source = runner.source
         self.out = out
 
@@ -154,7 +154,7 @@ class Again:
                 made += self._run(planned, work)
         return made
 
-    def _run(self, planned: plan.StatePlan, work: Any) -> list[Record]:
+    def _run(self, planned: grid.StatePlan, work: Any) -> list[Record]:
         saes = tuple(cell.labels.sae for cell in work.cells.get(planned.name, []))
         prepare = work.prepare.get(planned.name)
         found = {cell.labels.sae: record_of(cell, self.out) for cell in self.plan.dense_of(planned).cells}

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from ...planning.grid import StatePlan
 from ...planning.needs import memory_bytes
-from ...planning.plan import StatePlan
 from ...planning.suite import SuiteFile
 from ..executor import Executor
 from ..places import Layout
