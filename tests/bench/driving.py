@@ -8,7 +8,7 @@ import signal
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -71,13 +71,12 @@ def _noting(create: Callable[..., Any]) -> Callable[..., Any]:
     return noting
 
 
-def phase_of(world: Path) -> str | None:
-    """The phase that the run in a world has come to last."""
+def phases_of(world: Path) -> list[str]:
+    """The phases that the runs in a world have come to so far."""
     try:
-        lines = (world / _PHASES).read_text(encoding="utf-8").split()
+        return (world / _PHASES).read_text(encoding="utf-8").split()
     except FileNotFoundError:
-        return None
-    return lines[-1] if lines else None
+        return []
 
 
 def kill(process: BaseProcess) -> None:
@@ -93,8 +92,9 @@ def kill(process: BaseProcess) -> None:
 def kill_a_worker(process: BaseProcess) -> None:
     """Kill one worker of a driver, if there is one now."""
     assert process.pid is not None
-    for worker in psutil.Process(process.pid).children()[:1]:
-        worker.send_signal(signal.SIGKILL)
+    with suppress(psutil.NoSuchProcess):  # it has just ended
+        for worker in psutil.Process(process.pid).children()[:1]:
+            worker.send_signal(signal.SIGKILL)
 
 
 def wait_for(moment: Callable[[], bool], process: BaseProcess, seconds: float = 120.0) -> None:

@@ -6,16 +6,19 @@ import random
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from saetransfer.bench.running.artifacts import KEY_FILE
 from saetransfer.registry.files import is_whole
-from tests.bench.driving import MADE, Left, drive, kill, kill_a_worker, phase_of, wait_for
+from tests.bench.driving import MADE, Left, drive, kill, kill_a_worker, phases_of, wait_for
 from tests.bench.world import write_suite
 
 N_KILLS = 50
+LATEST_SECONDS = 0.2
+"""After the beginning of a phase: about as long as most take."""
 N_WORKERS_KILLED = 10
 N_AT_ONCE = 8
 SAES = [
@@ -28,16 +31,34 @@ SAES = [
 COMPRESSORS = ["dense", "magnitude-50", "wanda-50"]
 
 
+@dataclass(frozen=True)
+class Undisturbed:
+    """What a run that nobody disturbs leaves, and the phases that it goes through."""
+
+    left: Left
+    phases: list[str]
+
+
 @pytest.fixture(scope="module")
-def reference(shared_world: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Left, float]:
-    """What a run that nobody disturbs leaves, and the seconds that it takes."""
+def reference(shared_world: Path, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
     world = copy_of(shared_world, tmp_path_factory.mktemp("undisturbed"))
-    start = time.monotonic()
     complete(world)
-    seconds = time.monotonic() - start
     left = Left.of(world)
     assert len(left.records) == len(SAES) * len(COMPRESSORS)
-    return left, seconds
+    return Undisturbed(left, phases_of(world))
+
+
+class Moment:
+    """So long after a run has come to its n-th phase; 0 is before the first."""
+
+    def __init__(self, world: Path, n_phases: int, seconds: float) -> None:
+        self._world, self._n_phases, self._seconds = world, n_phases, seconds
+        self._reached: float | None = None
+
+    def __call__(self) -> bool:
+        if self._reached is None and len(phases_of(self._world)) >= self._n_phases:
+            self._reached = time.monotonic()
+        return self._reached is not None and time.monotonic() >= self._reached + self._seconds
 
 
 def copy_of(world: Path, folder: Path) -> Path:
@@ -71,23 +92,22 @@ def killed(world: Path, moment: Callable[[], bool]) -> str | None:
     """Kill a run when the moment has come; the phase that it was in."""
     process = drive(world, "--jobs", "1")
     wait_for(moment, process)
-    phase = phase_of(world)
     kill(process)
-    return phase
+    return (phases_of(world) or [None])[-1]
 
 
 @pytest.mark.parametrize("phase", ["compress", "saes"])
 def test_a_run_killed_in_a_phase_is_completed_by_the_next(
-    shared_world: Path, tmp_path: Path, reference: tuple[Left, float], phase: str
+    shared_world: Path, tmp_path: Path, reference: Undisturbed, phase: str
 ) -> None:
     copy_of(shared_world, tmp_path)
-    assert killed(tmp_path, lambda: phase_of(tmp_path) == phase) == phase
-    check_what_is_left(tmp_path, reference[0])
+    assert killed(tmp_path, lambda: phases_of(tmp_path)[-1:] == [phase]) == phase
+    check_what_is_left(tmp_path, reference.left)
 
 
 @pytest.mark.slow
 def test_a_run_killed_at_fifty_random_moments_loses_nothing(
-    shared_world: Path, reference: tuple[Left, float], tmp_path: Path
+    shared_world: Path, reference: Undisturbed, tmp_path: Path
 ) -> None:
     moments = random.Random(0)
     phases: set[str | None] = set()
@@ -95,26 +115,26 @@ def test_a_run_killed_at_fifty_random_moments_loses_nothing(
         world = tmp_path / str(number)
         world.mkdir()
         copy_of(shared_world, world)
-        end = time.monotonic() + moments.uniform(0.0, reference[1])
-        phases.add(killed(world, lambda end=end: time.monotonic() > end))
-        check_what_is_left(world, reference[0])
+        moment = Moment(world, moments.randint(0, len(reference.phases)), moments.uniform(0.0, LATEST_SECONDS))
+        phases.add(killed(world, moment))
+        check_what_is_left(world, reference.left)
         shutil.rmtree(world)
-    assert {"load", "saes", "measure"} <= phases, phases
+    assert {"load", "compress", "read", "saes", "measure"} <= phases, phases
 
 
 @pytest.mark.slow
-def test_a_run_may_be_killed_again_and_again(shared_world: Path, reference: tuple[Left, float], tmp_path: Path) -> None:
+def test_a_run_may_be_killed_again_and_again(shared_world: Path, reference: Undisturbed, tmp_path: Path) -> None:
     moments = random.Random(2)
     copy_of(shared_world, tmp_path)
     for _ in range(12):
-        end = time.monotonic() + moments.uniform(0.2, 1.0) * reference[1]
-        killed(tmp_path, lambda end=end: time.monotonic() > end)
-    check_what_is_left(tmp_path, reference[0])
+        before = len(phases_of(tmp_path))
+        killed(tmp_path, Moment(tmp_path, before + moments.randint(0, 5), moments.uniform(0.0, LATEST_SECONDS)))
+    check_what_is_left(tmp_path, reference.left)
 
 
 @pytest.mark.slow
 def test_eight_runs_at_once_share_a_cache_in_which_each_artifact_is_made_once(
-    shared_world: Path, reference: tuple[Left, float], tmp_path: Path
+    shared_world: Path, reference: Undisturbed, tmp_path: Path
 ) -> None:
     cache = tmp_path / "cache"
     cache.mkdir()
@@ -127,7 +147,7 @@ def test_eight_runs_at_once_share_a_cache_in_which_each_artifact_is_made_once(
     for world, process in zip(worlds, processes, strict=True):
         process.join(900)
         assert process.exitcode == 0
-        assert Left.of(world).figures == reference[0].figures
+        assert Left.of(world).figures == reference.left.figures
     made = (cache / MADE).read_text(encoding="utf-8").split()
     assert len(made) == len(set(made)) == len(list(cache.glob(f"*/*/{KEY_FILE}"))) > len(COMPRESSORS)
     assert all(is_whole(key.parent) for key in cache.glob(f"*/*/{KEY_FILE}"))
@@ -135,7 +155,7 @@ def test_eight_runs_at_once_share_a_cache_in_which_each_artifact_is_made_once(
 
 @pytest.mark.slow
 def test_workers_killed_at_random_moments_cost_their_state_alone(
-    shared_world: Path, reference: tuple[Left, float], tmp_path: Path
+    shared_world: Path, reference: Undisturbed, tmp_path: Path
 ) -> None:
     moments = random.Random(1)
     for number in range(N_WORKERS_KILLED):
@@ -143,8 +163,8 @@ def test_workers_killed_at_random_moments_cost_their_state_alone(
         world.mkdir()
         copy_of(shared_world, world)
         process = drive(world, "--jobs", "2")
-        end = time.monotonic() + moments.uniform(0.1, 0.9) * reference[1]
-        wait_for(lambda end=end: time.monotonic() > end, process)
+        n_phases = moments.randint(1, len(reference.phases))
+        wait_for(Moment(world, n_phases, moments.uniform(0.0, LATEST_SECONDS)), process)
         kill_a_worker(process)
         process.join(300)
         failed = {name: record for name, record in Left.of(world).records.items() if record.error is not None}
@@ -153,4 +173,4 @@ def test_workers_killed_at_random_moments_cost_their_state_alone(
             assert record.error is not None
             assert "killed" in record.error.message or "dense" in record.error.message
         complete(world, "--rerun", "failed")
-        assert Left.of(world).figures == reference[0].figures
+        assert Left.of(world).figures == reference.left.figures
