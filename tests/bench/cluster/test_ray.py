@@ -21,6 +21,8 @@ pytest.importorskip("ray", reason="Ray is not installed: pip install 'saetransfe
 
 from ray.cluster_utils import Cluster
 
+from saetransfer.bench.running.cluster import executor, place
+
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 STATES = ["dense", "wanda-50", "rtn-3", "magnitude-50", "rtn-4"]
@@ -34,8 +36,6 @@ SAES = [
 @pytest.fixture(autouse=True)
 def plain_host(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ray takes no generator that is wrapped, as every function is whose annotations are checked."""
-    from saetransfer.bench.running.cluster import executor
-
     monkeypatch.setattr(executor, "host", inspect.unwrap(executor.host))
 
 
@@ -104,7 +104,7 @@ def test_a_node_that_is_killed_costs_only_what_ran_there(cluster: Cluster, local
         while len(cells := sorted((world / "out" / "cells").glob("*.json"))) < 4:
             time.sleep(0.05)
         at_the_kill.update((path.name, path.read_bytes()) for path in cells)
-        victim.kill_raylet(allow_graceful=False)
+        victim.all_processes["raylet"][0].process.kill()
 
     killer = threading.Thread(target=kill_a_node, daemon=True)
     killer.start()
@@ -113,13 +113,15 @@ def test_a_node_that_is_killed_costs_only_what_ran_there(cluster: Cluster, local
     assert finished.returncode == 0, finished.stdout + finished.stderr
     same(records(world / "out"), records(locally / "local"))
     assert at_the_kill
+    assert any((tmp_path / "victim").iterdir()), "the node that was killed had been given nothing to do"
     assert {name: (world / "out" / "cells" / name).read_bytes() for name in at_the_kill} == at_the_kill
 
 
 def test_what_no_node_could_ever_hold_is_skipped_and_says_so(
     cluster: Cluster, locally: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run, "memory_bytes", lambda state: 2**50)
+    for module in (run, place):
+        monkeypatch.setattr(module, "memory_bytes", lambda state: 2**50)
     world = fresh(locally, tmp_path)
     assert "It needs a node with 1 CPU, 1048576.0 GiB" in on_ray(cluster, world, "--dry-run").stdout
     assert on_ray(cluster, world, "--only", "frozen").returncode == 0
