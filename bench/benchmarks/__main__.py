@@ -17,7 +17,7 @@ from rich.console import Console
 
 from ..errors import UsageError
 from ..running import environment
-from . import compressing, demo, html_page, memory, records, saes, speed, tasks
+from . import compressing, demo, html_page, large_plan, memory, on_ray, records, saes, speed, tasks
 from .page import Section, page, sections_of
 
 SECTIONS: dict[str, tuple[str, Callable[[], str]]] = {
@@ -27,6 +27,8 @@ SECTIONS: dict[str, tuple[str, Callable[[], str]]] = {
     "tasks": ("What all tasks cost beside reconstruction and perplexity", tasks.section),
     "saes": ("What SAEs cost", saes.section),
     "compressing": ("What compressing costs", compressing.section),
+    "plan": ("The plan of 100,000 cells", large_plan.section),
+    "ray": ("Two nodes of a Ray cluster against one", on_ray.section),
     "records": ("Reading 10,000 records", records.section),
     "page": ("The HTML page of 5,000 cells", html_page.section),
 }
