@@ -112,12 +112,17 @@ def run(  # noqa: PLR0913 - each argument is an option of the command
     ] = None,
 ) -> None:
     """Run a suite: every model x compressor x SAE; ends with the board. Again does only what is missing."""
-    from .commands import run_command
+    from .commands.conclusion import nothing_to_do
+    from .commands.run_options import RunOptions
 
     sets = tuple(overrides or ())
-    options = run_command.RunOptions(
+    options = RunOptions(
         out, only, rerun.value, jobs, device, sets, dry_run, timeout, trust_remote_code, executor.value, address
     )
+    if (code := nothing_to_do(suite, options)) is not None:
+        raise typer.Exit(code)
+    from .commands import run_command
+
     raise typer.Exit(run_command.run(suite, options))
 
 

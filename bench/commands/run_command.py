@@ -6,50 +6,32 @@ import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
 
 import torch
 from rich.console import Console
 
 from ...leaderboard import store
-from ...leaderboard.boards import board, terminal
+from ...leaderboard.boards import terminal
 from ...registry import credentials
 from ..cli import CELLS_FAILED, INTERRUPTED
 from ..console import console as make_console
 from ..errors import UsageError
 from ..measuring.definitions import definitions
 from ..planning import grid, plan, selection, suite
-from ..running import artifacts, executors
+from ..running import artifacts, executors, finished
 from ..running.executor import Executor
 from ..running.interruption import Interrupted
 from ..running.lock import only_run_in
 from ..running.places import Here, Layout, Place
 from ..running.run import Run, Settings
-from ..running.todo import Rerun, Todo, record_of, todo
+from ..running.todo import Todo, record_of, todo
+from .conclusion import conclude
 from .plan_table import PlanTable
 from .progress import view
-
-ExecutorName = Literal["local", "ray"]
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """Options of `saetransfer run`, as its help explains them."""
-
-    out: Path | None
-    only: str | None
-    rerun: Rerun
-    slots: int | None
-    device: str | None
-    overrides: tuple[str, ...]
-    dry_run: bool
-    timeout_seconds: float | None = None
-    trusts_remote_code: bool = False
-    executor: ExecutorName = "local"
-    address: str | None = None
+from .run_options import RunOptions
 
 
 def run(name: str, options: RunOptions) -> int:
@@ -59,7 +41,7 @@ def run(name: str, options: RunOptions) -> int:
     if options.executor == "local" and not options.dry_run:
         executors.warm_up()
     planned = _planned(source, options.only)
-    folder = options.out or Path("runs") / store.slug(source.suite.name)
+    folder = options.folder(source.suite.name)
     cache = artifacts.default_folder()
     with _place(options) as place:
         if options.dry_run:
@@ -75,7 +57,11 @@ def run(name: str, options: RunOptions) -> int:
                 executor = place.executor(source, settings, options.slots)
                 if code := _ran(Run(source, planned, work, settings), executor, work.n_cells, folder, console):
                     return code
-    return _conclude(planned, work.done, folder, console)
+    records = [record for cell in planned.cells if (record := record_of(cell, folder)) is not None]
+    known = definitions()
+    if len(records) == len(planned.cells) and (not work.n_cells or all(record.status == "ok" for record in records)):
+        finished.mark(folder, source, options.only, records, known)
+    return conclude(records, known, work.done, folder, console)
 
 
 @contextmanager
@@ -143,21 +129,6 @@ def _planned(source: suite.SuiteFile, only: str | None) -> grid.Plan:
             f"MODEL/COMPRESSOR/SAE, for example {planned.cells[0].path}."
         )
     return selected
-
-
-def _conclude(planned: grid.Plan, n_before: int, folder: Path, console: Console) -> int:
-    records = [record for cell in planned.cells if (record := record_of(cell, folder)) is not None]
-    terminal.show(board.build(records, definitions()), console)
-    failed = [record for record in records if record.status == "failed"]
-    skipped = [record for record in records if record.status == "skipped"]
-    parts = [f"{len(records) - len(failed) - len(skipped)} ok"]
-    parts += [f"{len(failed)} failed"] if failed else []
-    parts += [f"{len(skipped)} skipped"] if skipped else []
-    before = f" ({n_before} were there before)" if n_before else ""
-    console.print(f"{len(records)} cells: {', '.join(parts)}{before}. Records: {folder}", highlight=False)
-    if failed or skipped:
-        console.print("To try those without figures again: --rerun failed", highlight=False)
-    return CELLS_FAILED if failed else 0
 
 
 def chosen_device(device: str | None) -> str:

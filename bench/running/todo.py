@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from ...leaderboard import store
 from ...leaderboard.errors import RecordError
 from ...leaderboard.record import Record
 from ...tasks.perplexity import NO_DENSE
+from ..commands.run_options import Rerun
 from ..planning.grid import CellPlan, Plan
 from .artifacts import Artifacts
 from .known_costs import lacks_costs
 from .preparation import Preparation, preparations
-
-Rerun = Literal["missing", "failed", "all"]
 
 GAP = "perplexity.transfer_gap"
 """The metric that compares a cell with its dense cell."""

@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy import stats
 
 FEWEST_LATENTS = 3
 """Two points always lie on a line."""
@@ -48,7 +47,9 @@ def damage_spearman(first: Percents, second: Percents) -> float | None:
     mine, yours = _active_in_both(first, second)
     if len(mine) < FEWEST_LATENTS or np.ptp(mine) == 0 or np.ptp(yours) == 0:
         return None
-    return float(np.corrcoef(stats.rankdata(100 - mine), stats.rankdata(100 - yours))[0, 1])
+    from scipy.stats import rankdata  # a second, which a board without damaged latents need not wait for
+
+    return float(np.corrcoef(rankdata(100 - mine), rankdata(100 - yours))[0, 1])
 
 
 def _active_in_both(first: Percents, second: Percents) -> tuple[Float[np.ndarray, " active"], ...]:
