@@ -159,7 +159,8 @@ def read_all(folders: Iterable[str | Path]) -> Records:
 def remove_stale_temporaries(folder: str | Path, older_than_seconds: float = STALE_SECONDS) -> list[Path]:
     """Delete what writers that died left under `folder`; fresh ones may belong to a writer on another machine."""
     removed = []
-    for path in sorted((Path(folder) / CELLS_FOLDER).glob(".*.json.*.tmp")):
+    places = (Path(folder) / CELLS_FOLDER, Path(folder) / FEATURES_FOLDER)
+    for path in sorted(path for place in places for path in place.glob(".*__*.*.tmp")):
         # Its writer may finish, or another reader delete it, between the listing and here.
         with contextlib.suppress(FileNotFoundError):
             if time.time() - path.stat().st_mtime >= older_than_seconds:

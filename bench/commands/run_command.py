@@ -50,6 +50,7 @@ def run(name: str, options: RunOptions) -> int:
             PlanTable(planned, work, folder, console).show(place, layout, cache)
             return 0
         with only_run_in(folder):
+            store.remove_stale_temporaries(folder, 0.0)  # no other run writes here now, so that all of them are stale
             work = todo(planned, folder, cache, place.device, options.rerun)
             settings = prepare(place, planned, work, folder, cache, options.slots)
             settings = replace(settings, timeout_seconds=options.timeout_seconds)
