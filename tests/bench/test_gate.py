@@ -30,6 +30,7 @@ def test_the_suite_ci_passes_against_the_committed_baseline(folder: Path) -> Non
     assert counts["regressed"] == counts["missing"] == counts["newly failing"] == 0
 
 
+@pytest.mark.slow
 def test_a_compressor_that_does_more_harm_under_the_same_name_is_found(folder: Path) -> None:
     """What the gate is for: somebody changes how a state is made, and nothing else."""
     suite = (

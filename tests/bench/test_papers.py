@@ -114,6 +114,7 @@ def check_the_papers_grid(found: dict[str, Record], suffix: str) -> None:
                 assert value(cells[""], "perplexity.transfer_gap") == 0.0
 
 
+@pytest.mark.slow
 def test_the_papers_grid_on_gpt2(tmp_path: Path) -> None:
     found = run("paper-gpt2", "gpt2", of_gpt2, tmp_path)
     assert len(found) == 4 * 3 * 6
@@ -125,6 +126,7 @@ def test_the_papers_grid_on_gpt2(tmp_path: Path) -> None:
             assert record.cell_id not in unmatched(found.values())
 
 
+@pytest.mark.slow
 def test_the_papers_grid_on_gemma_2(tmp_path: Path) -> None:
     found = run("paper-gemma2", "gemma2", of_gemma, tmp_path)
     assert len(found) == 4 * 3 * 6

@@ -16,6 +16,7 @@ NOTEBOOK = Path(__file__).parents[2] / "leaderboard" / "example.ipynb"
 
 # The kernel's own libraries warn of what does not concern this one.
 @pytest.mark.filterwarnings("default")
+@pytest.mark.slow
 def test_it_runs_on_a_small_grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for one in cells():
         store.write(one, tmp_path)
