@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -11,6 +12,8 @@ import ray
 
 from ...errors import UsageError
 from .demands import Node
+
+_KNOCK_SECONDS = 10.0
 
 
 @contextmanager
@@ -22,17 +25,32 @@ def connected(address: str | None) -> Iterator[None]:
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # what is measured here is nobody else's business
     try:
+        if address is not None:
+            _knock(address)
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        said = str(error).strip().partition("\n")[0]
+    except (OSError, ValueError, RuntimeError) as error:
+        where = "" if address is None else f"--address {address}: "
         raise UsageError(
-            f"--address {address}: no Ray cluster answers ({said}). Start one with `ray start --head`, and give what "
-            "it prints, HOST:6379; without --address, the cluster of this machine is used, or one is started."
+            f"{where}no Ray cluster answers ({str(error).strip().splitlines()[0]}). Start one with `ray start --head`, "
+            "and give what it prints, HOST:6379; without --address, that of this machine is used, or one is started."
         ) from error
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """See whether anybody listens at HOST:PORT: Ray itself would try for minutes.
+
+    Raises:
+        OSError: nobody does.
+        ValueError: it is no such address.
+    """
+    host, _, port = address.rpartition(":")
+    if not host or "/" in host or not port.isdecimal():
+        raise ValueError("an address is HOST:PORT, and the command runs on a machine of the cluster")
+    socket.create_connection((host, int(port)), timeout=_KNOCK_SECONDS).close()
 
 
 def nodes() -> list[Node]:

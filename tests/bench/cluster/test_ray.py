@@ -131,6 +131,13 @@ def test_what_no_node_could_ever_hold_is_skipped_and_says_so(
         assert "It needs a node with" in record.error.message
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "nowhere", "ray://127.0.0.1:10001"])
+def test_an_address_where_nobody_answers_is_told_at_once(locally: Path, address: str) -> None:
+    refused = saetransfer(locally, "run", "suite.yaml", "--out", "new", "--executor", "ray", "--address", address)
+    assert refused.returncode == 2
+    assert f"--address {address}: no Ray cluster answers" in refused.stderr
+
+
 def test_a_device_that_no_node_has_is_refused_at_once(cluster: Cluster, locally: Path) -> None:
     refused = on_ray(cluster, locally, "--device", "cuda")
     assert refused.returncode == 2
