@@ -23,13 +23,16 @@ from .named_texts import NamedTexts
 from .suite import Definition, Place, SuiteFile
 
 
-def make(source: SuiteFile) -> Plan:
+def make(source: SuiteFile, only: tuple[str, str] | None = None) -> Plan:
     """The plan of a suite.
+
+    Args:
+        only: names of a model and a compressor: with that state and the dense one alone, which is all that a job needs.
 
     Raises:
         UsageError: a name that is not known, a file that is not there, an SAE that does not fit; with file and line.
     """
-    return _Planner(source).plan()
+    return _Planner(source).plan(only)
 
 
 class _Planner:
@@ -39,15 +42,17 @@ class _Planner:
         self._names = Lookup(source)
         self._texts = NamedTexts(self._names)
 
-    def plan(self) -> Plan:
+    def plan(self, only: tuple[str, str] | None) -> Plan:
         evaluation, calibration, training = self._texts.roles()
         labelled = self._texts.labelled()
         sets = [ExampleSet(text.name, text.attributes, text.spurious) for text in labelled]
         made = NamedTasks(self._names).all(sets)
         tasks = tuple(task for task in made if not isinstance(task, Cost))
         cost = next((task for task in made if isinstance(task, Cost)), None)
-        found = self._models()
-        compressors = self._compressors()
+        found, compressors = self._models(), self._compressors()
+        if only is not None:
+            found = [model for model in found if model.name == only[0]]
+            compressors = [one for one in compressors if not one.steps or one.name == only[1]]
         partial = Plan(self._names.suite, evaluation, calibration, training, labelled, tasks, cost, ())
         states = (state for model in found for state in states_of(partial, model, compressors, self._saes(model)))
         whole = replace(partial, states=tuple(states))

@@ -57,7 +57,7 @@ def run(job: Job, emit: Callable[[Event], None]) -> JobDone | JobLost:
     devices.use(job.device)
     torch.manual_seed(job.source.suite.seed)
     try:
-        plan = make(job.source)
+        plan = make(job.source, (job.model, job.compressor))
         state = next(state for state in plan.states if state.name == job.name)
         _refuse_others(state, job.cell_ids)
     except Exception as error:  # as below: a file that vanished since the run was planned is a result too

@@ -112,3 +112,10 @@ def test_an_sae_may_be_for_one_of_several_models(world: Path) -> None:
         "toy/dense/embedded",
         "microworld/dense/embedded",
     ]
+
+
+def test_a_job_plans_its_own_state_and_the_dense_one(world: Path) -> None:
+    source = suite.load(str(write_suite(world, compressors=["dense", "magnitude-50", "wanda-50"])))
+    whole, part = plan.make(source), plan.make(source, ("toy", "wanda-50"))
+    assert [state.name for state in part.states] == ["toy/dense", "toy/wanda-50"]
+    assert ids(part) == [cell.cell_id for cell in whole.cells if cell.labels.compressor != "magnitude-50"]
