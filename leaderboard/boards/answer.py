@@ -17,7 +17,7 @@ from ..text import printable
 from .averages import mean, turned
 from .columns import GAP, INCREASE, SPLICED, SURVIVED
 from .facts import training_seconds, training_tokens
-from .figures import figure, share
+from .figures import duration, figure, share
 from .paired import nearest, won_back
 from .saes import Contest
 from .states import State, is_dense, sae_title
@@ -55,10 +55,11 @@ def _frozen(compressed: Sequence[State]) -> Iterator[str]:
             f" Reason: {printable(reason)}." for reason in reasons
         )
         return
-    saes = sorted({sae_title(cell) for cell in cells})
+    saes = sorted({sae_title(cell) for cell, _ in gaps})
+    n_states = len({cell.labels.compressor for cell, _ in gaps})
     worst, at_worst = max(gaps, key=lambda found: (found[1].value or 0.0, found[0].cell_id))
     yield (
-        f"Frozen SAEs ({', '.join(saes)}) on {_counted(len(compressed), 'compressed state')}: the transfer gap, what "
+        f"Frozen SAEs ({', '.join(saes)}) on {_counted(n_states, 'compressed state')}: the transfer gap, what "
         f"they cost there beyond what they cost the dense model, is {figure(mean([gap for _, gap in gaps]))} nats on "
         f"average over {_cells(len(gaps))}; {_verdicts([gap for _, gap in gaps], 'above zero', 'below zero', 'zero')}. "
         f"It is largest on {printable(worst.labels.compressor)} ({figure(at_worst)})."
@@ -152,7 +153,7 @@ def _price(records: Iterable[Record]) -> str:
     if not seconds:
         return ""
     read = f", {sum(tokens) / len(tokens):,.0f} tokens" if tokens else ""
-    return f" ({sum(seconds) / len(seconds):.0f} s{read} each)"
+    return f" ({duration(sum(seconds) / len(seconds))}{read} each)"
 
 
 def _verdicts(figures: Sequence[Measurement], above: str, below: str, unclear: str) -> str:

@@ -17,7 +17,7 @@ from .facts import (
     training_seconds,
     training_tokens,
 )
-from .figures import NO_VALUE, figure, share, size
+from .figures import NO_VALUE, duration, figure, share, size
 
 GAP = "perplexity.transfer_gap"
 """The primary metric: what sorts tables and what their ranks go by."""
@@ -137,7 +137,7 @@ def _size(kind: str) -> Callable[[Record], str]:
 
 def _sae_cost(record: Record) -> str:
     seconds = training_seconds(record)
-    return NO_VALUE if seconds is None else f"{seconds:.0f} s, {training_tokens(record) or 0:,.0f} tokens"
+    return NO_VALUE if seconds is None else f"{duration(seconds)}, {training_tokens(record) or 0:,.0f} tokens"
 
 
 def _verified(name: str) -> Callable[[Record], float | None]:

@@ -47,6 +47,13 @@ def size(size_bytes: float, dense_bytes: float | None) -> str:
     return f"{shown} ({share(size_bytes / dense_bytes)})" if dense_bytes else shown
 
 
+def duration(seconds: float) -> str:
+    """Whole seconds, tenths below ten; what took any time at all never took none."""
+    if seconds >= 9.95 or seconds == 0:
+        return f"{seconds:.0f} s"
+    return f"{seconds:.1f} s" if seconds >= 0.05 else "under 0.1 s"
+
+
 def share(fraction: float) -> str:
     """A fraction as a percentage, without decimals where they would say nothing."""
     percent = 100.0 * fraction

@@ -171,6 +171,8 @@ def test_the_answer_counts_only_what_intervals_tell() -> None:
         measured("a", "native", "trained", 0.3, seed=1),
         measured("b", "native", "trained", 0.15, seed=3),
         measured("a", "half", "pruned", 0.9, seed=2, params={"method": "wanda", "sparsity": 0.5}),
+        # A state that could not be had says nothing.
+        measured("c", "frozen", "trained", 0.5).model_copy(update={"status": "skipped", "metrics": {}}),
     ]
     first, *rest = model_of(cells).answer
     assert "on 2 compressed states" in first

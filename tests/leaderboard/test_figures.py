@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from saetransfer.leaderboard.boards.figures import figure, number, share, size
+from saetransfer.leaderboard.boards.figures import duration, figure, number, share, size
 from saetransfer.leaderboard.record import Measurement
 from saetransfer.leaderboard.text import brief, printable, shortened
 
@@ -62,3 +62,11 @@ def test_text_of_others_cannot_drive_a_terminal() -> None:
     assert printable("a\x1b[31m\nb\tc\u202e") == "a\N{REPLACEMENT CHARACTER}[31m b c\N{REPLACEMENT CHARACTER}"
     assert shortened("abcdef", 4) == "abc…"
     assert brief({"b": 1, "a": None}) == '{"a": null, "b": 1}'
+
+
+@pytest.mark.parametrize(
+    ("seconds", "written"),
+    [(0.0, "0 s"), (0.01, "under 0.1 s"), (0.34, "0.3 s"), (9.94, "9.9 s"), (9.96, "10 s"), (187.4, "187 s")],
+)
+def test_durations_are_none_only_where_nothing_was_done(seconds: float, written: str) -> None:
+    assert duration(seconds) == written
