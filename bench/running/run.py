@@ -58,8 +58,6 @@ class Run:
         self._phases: dict[str, str] = {}
         self._started: dict[str, float] = {}
         self._peaks: dict[str, int] = {}
-        self.n_failed = 0
-        """Cells of this run without figures."""
 
     def run(self, view: View, executor: Executor) -> None:
         """Run all jobs; a state starts when the dense state of its model is done.
@@ -140,7 +138,6 @@ class Run:
     def _write(self, job_name: str, record: Record, view: View) -> None:
         store.write(record, self._settings.out)
         self._open[job_name].pop(record.labels.sae, None)
-        self.n_failed += record.status != "ok"
         if record.status == "ok":
             peaks = (phase.peak_rss_bytes or 0 for phase in record.phases)
             self._peaks[job_name] = max(self._peaks.get(job_name, 0), *peaks)
