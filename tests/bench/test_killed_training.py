@@ -32,7 +32,8 @@ cli.main()
 
 def checkpoint_tokens(world: Path) -> int:
     """How far the newest checkpoint in the cache is."""
-    found = [int(folder.name.removeprefix("at-")) for folder in (world / "cache").rglob("at-*")]
+    # Folders of the cache come and go meanwhile: only those that hold checkpoints are looked into.
+    found = [int(folder.name.removeprefix("at-")) for folder in (world / "cache").glob("checkpoints/*/at-*")]
     return max(found, default=0)
 
 
