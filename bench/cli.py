@@ -17,6 +17,7 @@ from .commands.artifact_cli import artifacts
 from .commands.doctor_cli import doctor
 from .commands.gate_cli import compare, export, merge, publish, validate
 from .commands.sae_cli import sae_app
+from .running import workers
 
 app = typer.Typer(
     name="saetransfer",
@@ -121,6 +122,8 @@ def run(  # noqa: PLR0913 - each argument is an option of the command
     )
     if (code := nothing_to_do(suite, options)) is not None:
         raise typer.Exit(code)
+    if options.executor == "local" and not options.dry_run:
+        workers.warm_up()
     from .commands import run_command
 
     raise typer.Exit(run_command.run(suite, options))
@@ -136,6 +139,7 @@ def try_(
     ] = None,
 ) -> None:
     """A compressor on the embedded model, in seconds, offline, beside others that are well known."""
+    workers.warm_up()
     from .commands import try_command
 
     raise typer.Exit(try_command.run(compressor, tuple(overrides or ())))

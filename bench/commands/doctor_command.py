@@ -19,7 +19,7 @@ from rich.console import Console
 from ...registry import credentials, hub
 from ..cli import CELLS_FAILED
 from ..console import console as make_console
-from ..running import artifacts, environment, executors
+from ..running import artifacts, environment
 from . import installed, run_command
 from .installed import Package
 from .self_test import SelfTest, self_test
@@ -30,7 +30,6 @@ _LEAST_FREE_BYTES = 2**30
 
 def run(as_json: bool) -> int:
     """`saetransfer doctor`; returns the exit code."""
-    executors.warm_up()
     report = examine()
     console = make_console()
     if as_json:

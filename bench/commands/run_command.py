@@ -21,7 +21,7 @@ from ..console import console as make_console
 from ..errors import UsageError
 from ..measuring.definitions import definitions
 from ..planning import grid, plan, selection, suite
-from ..running import artifacts, executors, finished
+from ..running import artifacts, finished
 from ..running.executor import Executor
 from ..running.interruption import Interrupted
 from ..running.lock import only_run_in
@@ -38,8 +38,6 @@ def run(name: str, options: RunOptions) -> int:
     """`saetransfer run`; returns the exit code."""
     console = make_console(terminal.WIDTH)
     source = suite.load(name, options.overrides, options.trusts_remote_code)
-    if options.executor == "local" and not options.dry_run:
-        executors.warm_up()
     planned = _planned(source, options.only)
     folder = options.folder(source.suite.name)
     cache = artifacts.default_folder()

@@ -23,7 +23,7 @@ from ..errors import UsageError
 from ..planning import plan
 from ..planning.grid import DENSE
 from ..planning.suite import Data, Definition, Suite, SuiteFile
-from ..running import artifacts, environment, executors
+from ..running import artifacts, environment
 from ..running.artifacts import Artifacts
 from ..running.executors import LocalExecutor
 from ..running.places import Here
@@ -47,7 +47,6 @@ def run(what: str, overrides: Sequence[str]) -> int:
     own = shelf.resolve(definition, Path.cwd(), {})
     if not own.steps:
         raise UsageError(f"'{what}' leaves the model as it is: there is nothing to try.")
-    executors.warm_up()
     *others, record = _measured(_suite(definition, own))
     try_report.show(record, others, own, definition, console())
     return 0 if record.error is None else CELLS_FAILED

@@ -18,25 +18,16 @@ import time
 import warnings
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 from ...leaderboard.store import slug
 from ...registry import credentials
-from . import devices
+from . import devices, workers
 from .job import Event, Job, JobDone, JobLost
 from .memory import OUT_OF_MEMORY, kernel_kills
-
-_PRELOADED = [
-    "saetransfer.bench.quiet",
-    "saetransfer.bench.running.state",
-    "sae_lens",
-    "transformers.models.auto.modeling_auto",
-]
 
 
 @dataclass(frozen=True)
@@ -57,7 +48,7 @@ class LocalExecutor:
 
     def __init__(self, slots: int, logs: Path, timeout_seconds: float | None = None) -> None:
         """At most `slots` jobs at a time, each for at most so long; log files go into the folder `logs`."""
-        self._context = _context()
+        self._context = workers.context()
         self._slots = slots
         self._logs = logs
         self._timeout_seconds = timeout_seconds
@@ -112,12 +103,6 @@ class LocalExecutor:
         self._running.remove(running)
 
 
-def warm_up() -> None:
-    """Start the server that workers are forked from, so that it imports the libraries while a plan is made."""
-    if isinstance(_context(), ForkServerContext):
-        forkserver.ensure_running()
-
-
 def _received(running: _Running) -> Event:
     try:
         return running.connection.recv()
@@ -152,17 +137,6 @@ def _scrub(log: Path) -> None:
         said = log.read_text(encoding="utf-8", errors="replace")
         if credentials.are_in(said):
             log.write_text(credentials.scrub(said), encoding="utf-8")
-
-
-def _context() -> ForkServerContext | SpawnContext:
-    # Threads that wait by spinning bring a machine with a second busy process to a crawl: a state then takes ten to
-    # twenty times as long. Sleeping costs next to nothing. It must be said before the libraries are loaded.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(_PRELOADED)
-    return context
 
 
 def _work(job: Job, connection: Connection[Any, Any], log: Path) -> None:

@@ -77,7 +77,7 @@ class Supply:
         Raises:
             RegistryError: the text has nothing for that role.
         """
-        sequences = self._sequences()
+        sequences = self._sequences
         if not sequences:
             raise nothing_to(self._plan.calibration, "calibration")
         return Calibration(
@@ -89,8 +89,9 @@ class Supply:
 
         Where the text has none set aside (no compressor of the suite reads it), the probing window.
         """
-        return self._sequences()[:_INSPECTED] or [self.probe()[0]]
+        return self._sequences[:_INSPECTED] or [self.probe()[0]]
 
+    @cached_property
     def _sequences(self) -> list[Int[Tensor, " _position"]]:
         settings = self._plan.suite.data.calibration
         return windows.sample(

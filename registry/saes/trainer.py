@@ -141,6 +141,9 @@ class Training:
         from sae_lens.config import SAETrainerConfig
         from sae_lens.training.sae_trainer import SAETrainer
 
+        from .topk import by_groups
+
+        by_groups(start.sae)
         budget, steps = self.budget, self.budget.steps
         config = SAETrainerConfig(
             total_training_samples=steps * budget.batch_size,

@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 
 from saetransfer.bench.commands import progress
-from saetransfer.bench.running import artifacts, executors
+from saetransfer.bench.running import artifacts, workers
 from saetransfer.leaderboard import store
 from saetransfer.leaderboard.record import Record
 from tests.bench.command import saetransfer
@@ -46,7 +46,7 @@ def drive(world: Path, *more: str) -> BaseProcess:
 
 def _drive(world: Path, more: tuple[str, ...]) -> None:
     os.setsid()
-    executors._context = lambda: multiprocessing.get_context("fork")  # pyright: ignore[reportAttributeAccessIssue]
+    workers.context = lambda: multiprocessing.get_context("fork")  # pyright: ignore[reportAttributeAccessIssue]
     shown = progress.PlainView.job
 
     def noted(view: progress.PlainView, name: str, phase: str, fraction: float) -> None:
