@@ -64,8 +64,8 @@ def load_folder(folder: Path, device: str | torch.device = "cpu", folded: bool =
 def ready(sae: SAE[Any]) -> SAE[Any]:
     """The same SAE in evaluation mode, without gradients, reading `attn_z` as `[batch, position, heads * d_head]`.
 
-    Where its metadata say `centred`, it takes its inputs as the model writes them: see `inputs.py`. If it is a TopK SAE,
-    it finds its largest latents by groups: see `topk.py`.
+    Where its metadata say `centred`, it takes its inputs as the model writes them: see `inputs.py`.
+    A TopK SAE finds its largest latents by groups: see `topk.py`.
     """
     from .topk import by_groups
 
