@@ -6,9 +6,10 @@ Only the latents of a frozen SAE are the same on all states; those of a random o
 from __future__ import annotations
 
 import itertools
+import math
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
@@ -16,7 +17,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ..record import Record, canonical_json
-from .agreement import damage_counts, damage_spearman
+from .agreement import agreement
 from .cells import Cell, Grid, Header, Row
 from .figures import NO_VALUE, fixed
 from .sections import Section
@@ -60,7 +61,8 @@ class _State:
     """What one compressed state does to the latents."""
 
     name: str
-    percents: Float[np.ndarray, " latent"]
+    damaged: int
+    active: int
 
 
 @dataclass(frozen=True)
@@ -121,23 +123,37 @@ def shared_damage(parts: Iterable[Section], name_state: Callable[[Record], str])
 
 def _comparisons(part: Section, name_state: Callable[[Record], str]) -> Iterator[_Comparison]:
     """One comparison; several where SAEs of one name are not the same."""
-    divided: dict[tuple[str, float, int], list[_State]] = defaultdict(list)
+    divided: dict[tuple[str, float, int], list[tuple[str, Float[np.ndarray, " latent"]]]] = defaultdict(list)
     for record in part.records:
         percents, limits = correlations(record), thresholds(record)
         if is_frozen(record) and not is_dense(record) and percents is not None and limits is not None:
             same = (canonical_json(record.spec.sae), limits[0], len(percents))
-            divided[same].append(_State(name_state(record), percents))
+            divided[same].append((name_state(record), percents))
     for (_, damaged_below, _), states in sorted(divided.items(), key=lambda item: item[0]):
         if len(states) > 1:
-            pairs = [_pair(*two, damaged_below) for two in itertools.combinations(states, 2)]
-            # Sorting is stable: pairs that are equally alike stay in the order of their states.
-            pairs.sort(key=lambda pair: _descending(pair.spearman))
-            yield _Comparison(part.title, tuple(states), tuple(pairs), damaged_below)
+            names, percents = zip(*states, strict=True)
+            yield _comparison(part.title, names, np.stack(percents), damaged_below)
 
 
-def _pair(first: _State, second: _State, damaged_below: float) -> _Pair:
-    counts = damage_counts(first.percents, second.percents, damaged_below)
-    return _Pair((first, second), *counts, damage_spearman(first.percents, second.percents))
+def _comparison(
+    title: str, names: Sequence[str], percents: Float[np.ndarray, "state latent"], damaged_below: float
+) -> _Comparison:
+    found = agreement(percents, damaged_below)
+    both, either, active, spearman = (figures.tolist() for figures in found)
+    states = tuple(_State(name, both[one][one], active[one][one]) for one, name in enumerate(names))
+    pairs = [
+        _Pair(
+            (states[one], states[other]),
+            both[one][other],
+            either[one][other],
+            active[one][other],
+            None if math.isnan(spearman[one][other]) else spearman[one][other],
+        )
+        for one, other in itertools.combinations(range(len(states)), 2)
+    ]
+    # Sorting is stable: pairs that are equally alike stay in the order of their states.
+    pairs.sort(key=lambda pair: _descending(pair.spearman))
+    return _Comparison(title, states, tuple(pairs), damaged_below)
 
 
 def correlations(record: Record) -> Float[np.ndarray, " latent"] | None:
@@ -170,18 +186,20 @@ def _rows_of_pairs(comparison: _Comparison) -> Iterator[tuple[str, ...]]:
 
 
 def _rows_of_states(comparison: _Comparison) -> Iterator[tuple[str, ...]]:
-    means = {state: _mean_spearman(comparison, state) for state in comparison.states}
+    pairs: dict[_State, list[_Pair]] = {state: [] for state in comparison.states}
+    for pair in comparison.pairs:
+        for state in pair.states:
+            pairs[state].append(pair)
+    means = {state: _mean_spearman(own) for state, own in pairs.items()}
     for state in sorted(means, key=lambda state: _descending(means[state])):
-        # Pairs stand in order, so the first one is the most alike.
-        nearest = next(pair for pair in comparison.pairs if state in pair.states)
-        own = damage_counts(state.percents, state.percents, comparison.damaged_below)
+        nearest = pairs[state][0]  # they stand in order, so the first one is the most alike
         name = NO_VALUE if nearest.spearman is None else nearest.other(state).name
         figures = map(_shown, (nearest.jaccard, nearest.spearman, means[state]))
-        yield comparison.title, state.name, str(own.both), name, *figures, str(own.active)
+        yield comparison.title, state.name, str(state.damaged), name, *figures, str(state.active)
 
 
-def _mean_spearman(comparison: _Comparison, state: _State) -> float | None:
-    known = [pair.spearman for pair in comparison.pairs if state in pair.states and pair.spearman is not None]
+def _mean_spearman(pairs: Sequence[_Pair]) -> float | None:
+    known = [pair.spearman for pair in pairs if pair.spearman is not None]
     return statistics.fmean(known) if known else None
 
 
