@@ -69,6 +69,18 @@ class Windows:
             starts.append(starts[-1] + len(window))
         return tuple(starts)
 
+    @cached_property
+    def begin_alike(self) -> bool:
+        """Whether nothing but text differs: all begin with the same special token, or with text, and hold no other."""
+        special = torch.tensor(self.special_ids, dtype=torch.long)
+        first, rest = (
+            torch.stack([window[0] for window in self.tokens]),
+            torch.cat([window[1:] for window in self.tokens]),
+        )
+        starts = first[torch.isin(first, special)]
+        alike = not len(starts) or (len(starts) == len(first) and bool((starts == starts[0]).all()))
+        return alike and not bool(torch.isin(rest, special).any())
+
     def batches(self, max_positions: int) -> Iterator[Batch]:
         """All windows in batches of at most `max_positions` padded positions, the longest windows first.
 

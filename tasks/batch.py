@@ -13,6 +13,7 @@ from functools import cached_property
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from .firings import Firings, firings
 from .predictions import Hidden, Losses, Predictions
 
 
@@ -38,18 +39,25 @@ class SiteBatch:
         activations: Float[Tensor, "token channel"],
         mean: Float[Tensor, " channel"],
         splice: Callable[[Float[Tensor, "token channel"]], Hidden],
-        splice_zero: Callable[[], Hidden],
+        zero: Callable[[], Losses],
+        mean_ablation: Callable[[], Losses],
         dense_activations: Callable[[], Float[Tensor, "token channel"]] | None = None,
     ) -> None:
-        """`mean` is the mean activation over all valid tokens of the text, `splice` runs the layers after the site.
+        """What a site holds, and what becomes of it.
 
-        `dense_activations` gives those of the dense state; None where this is the dense one.
+        Args:
+            mean: of the activations, over all valid tokens of the text.
+            splice: runs the layers after the site.
+            zero: asks for the losses with zeros at the site.
+            mean_ablation: asks for those with the mean there.
+            dense_activations: gives those of the dense state; None where this is the dense one.
         """
         self.state = state
         self.activations = activations
         self.mean = mean
         self._splice = splice
-        self._splice_zero = splice_zero
+        self._zero = zero
+        self._mean_ablation = mean_ablation
         self._dense_activations = dense_activations
 
     @cached_property
@@ -60,12 +68,12 @@ class SiteBatch:
     @cached_property
     def zero(self) -> Losses:
         """Zero ablation: the site gives zeros at every position, as SAELens and SAEBench do it."""
-        return self.state.predictions.ask(self._splice_zero())
+        return self._zero()
 
     @cached_property
     def mean_ablation(self) -> Losses:
         """Mean ablation: every valid position gives the mean activation of the text."""
-        return self.spliced(self.mean.expand_as(self.activations))
+        return self._mean_ablation()
 
     def spliced(self, replacement: Float[Tensor, "token channel"]) -> Losses:
         """The state with `replacement` at this site's valid positions; others keep their own activations."""
@@ -134,6 +142,11 @@ class CellBatch:
     def features(self) -> Float[Tensor, "token d_sae"]:
         """The SAE's latents, float32."""
         return self._encode(self.site.activations).float()
+
+    @cached_property
+    def firings(self) -> Firings:
+        """Those of the latents that are not 0."""
+        return firings(self.features)
 
     @cached_property
     def reconstruction(self) -> Float[Tensor, "token channel"]:

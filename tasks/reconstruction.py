@@ -22,6 +22,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from .batch import CellBatch
+from .firings import summed
 from .metric import Metric, Totals, Values, ratio
 from .tally import Tally
 from .task import DOCUMENTS, Sums
@@ -133,10 +134,9 @@ class ReconstructionMeter:
 
     def update(self, batch: CellBatch) -> None:
         """Count a batch: sums by token in float32, by document in float64."""
-        x, y, f = batch.site.activations.float(), batch.reconstruction, batch.features
+        x, y, fired = batch.site.activations.float(), batch.reconstruction, batch.firings
         x_norm, y_norm, x_dot_y = x.norm(dim=1), y.norm(dim=1), (x * y).sum(dim=1)
         residual, centred = x - y, x - batch.site.mean
-        active = f != 0
         values = {
             "n_tokens": torch.ones_like(x_norm),
             "residual_squared": residual.square().sum(dim=1),
@@ -147,13 +147,13 @@ class ReconstructionMeter:
             "cosine": torch.nn.functional.cosine_similarity(x, y, dim=1),
             # A token whose activation is zero has no ratio; SAELens divides by 1 there, too.
             "l2_ratio": y_norm / torch.where(x_norm > 0, x_norm, torch.ones_like(x_norm)),
-            "l0": active.sum(dim=1).float(),
-            "l1": f.abs().sum(dim=1),
+            "l0": fired.by_token().double(),
+            "l1": summed(fired.token, fired.value.abs(), len(x)),
         }
         for name, value in values.items():
             self._tally.add(name, value, batch.state.unit)
-        fired = active.sum(dim=0)
-        self._fired = fired if self._fired is None else self._fired + fired
+        by_latent = torch.bincount(fired.latent, minlength=batch.features.shape[1])
+        self._fired = by_latent if self._fired is None else self._fired + by_latent
         self._n_tokens += len(x)
 
     def sums(self) -> Sums:

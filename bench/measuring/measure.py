@@ -23,9 +23,10 @@ from ...registry.saes.structured import placed
 from ...registry.sites import Site
 from ...registry.windows import Batch
 from ...tasks.batch import CellBatch, Dictionaries, SiteBatch, StateBatch
-from ...tasks.predictions import Predictions
+from ...tasks.predictions import Losses, Predictions
 from ...tasks.task import Meter, Sums, TextTask
 from ..running.artifact_keys import HIDDEN
+from .ablation import Ablations, ByPosition
 from .batching import with_room
 from .moving import onto
 from .reading import Reading
@@ -91,11 +92,12 @@ def _counted(
         subject.name: {task.name: task.meter(windows.n_units) for task in tasks} for subject in subjects
     }
     dictionaries = {subject.name: _dictionaries(subject) for subject in subjects}
+    ablations = {subject.site: Ablations(model, reading, subject.site) for subject in subjects}
     done = 0
     for batch in windows.batches(max_positions):
         state = _state_batch(model, batch, reading, dense_reading)
         for place in dict.fromkeys((subject.site, subject.dense_site) for subject in subjects):
-            site = _site_batch(model, batch, reading, dense_reading, place, state)
+            site = _site_batch(model, batch, reading, dense_reading, place, state, ablations[place[0]])
             here = [subject for subject in subjects if (subject.site, subject.dense_site) == place]
             for name, cell in _cells(site, here, dictionaries, is_dense=dense_reading is None):
                 for meter in meters[name].values():
@@ -156,6 +158,7 @@ def _cells(
 
 def _state_batch(model: PreTrainedModel, batch: Batch, reading: Reading, dense_reading: Reading | None) -> StateBatch:
     device, valid = model.device, batch.valid
+    position = torch.arange(valid.shape[1]).expand_as(valid)[valid]
 
     def hidden_of(source: Reading) -> Callable[[], Float[Tensor, "token d_model"]]:
         return lambda: onto(device, source.rows(HIDDEN, batch)[valid])
@@ -166,6 +169,7 @@ def _state_batch(model: PreTrainedModel, batch: Batch, reading: Reading, dense_r
         predictions=Predictions(
             targets=batch.tokens.roll(-1, dims=1)[valid].to(device),
             scored=batch.scored[valid].to(device),
+            position=position.to(device),
             state_hidden=hidden_of(reading),
             dense_hidden=None if dense_reading is None else hidden_of(dense_reading),
             logits=partial(sites.logits_of, model),
@@ -180,6 +184,7 @@ def _site_batch(
     dense_reading: Reading | None,
     place: tuple[Site, Site],
     state: StateBatch,
+    ablations: Ablations,
 ) -> SiteBatch:
     device, (site, dense_site) = model.device, place
     valid, tokens = batch.valid.to(device), batch.tokens.to(device)
@@ -192,12 +197,18 @@ def _site_batch(
     def splice(replacement: Float[Tensor, "token channel"]) -> Float[Tensor, "token d_model"]:
         return run(own.masked_scatter(valid[..., None], replacement.to(own.dtype)))
 
+    def ablate(by_position: ByPosition | None, hidden: Callable[[], Float[Tensor, "token d_model"]]) -> Losses:
+        ask = state.predictions
+        return ask.ask(hidden()) if by_position is None else ask.ask_by_position(by_position)
+
+    activations, mean = own[valid], reading.means[site].to(device)
     return SiteBatch(
         state,
-        activations=own[valid],
-        mean=reading.means[site].to(device),
+        activations=activations,
+        mean=mean,
         splice=splice,
-        splice_zero=lambda: run(torch.zeros_like(own)),
+        zero=lambda: ablate(ablations.zero, lambda: run(torch.zeros_like(own))),
+        mean_ablation=lambda: ablate(ablations.mean, lambda: splice(mean.expand_as(activations))),
         dense_activations=None
         if dense_reading is None
         else lambda: onto(device, dense_reading.rows(dense_site.name, batch)[batch.valid]),

@@ -19,13 +19,24 @@ from torch import Tensor
 if TYPE_CHECKING:
     from sae_lens import SAE
 
+_WIDE, _FEW = 256, 0.01
+"""Rows of at least that width, for at most that share of the latents: measured with 768 x 24,576, where it takes a
+seventh of the time at 32 latents a token and as long as the dense product at 500."""
+
 
 def reconstruct(
     sae: SAE[Any], latents: Float[Tensor, "*token d_sae"], activations: Float[Tensor, "*token d_in"]
 ) -> Float[Tensor, "*token d_in"]:
     """What the latents stand for, at the mean and the norm of the activations that they were encoded from."""
     sae.run_time_activation_norm_fn_in(activations.to(sae.dtype))
-    return sae.decode(latents)
+    return sae.decode(latents.to_sparse() if _are_few(latents, sae.W_dec) else latents)
+
+
+def _are_few(latents: Float[Tensor, "*token d_sae"], decoder: Float[Tensor, "d_sae d_in"]) -> bool:
+    """Whether a CPU multiplies the latents that fire with their rows faster than all latents with all rows."""
+    if latents.device.type != "cpu" or latents.ndim != 2 or decoder.shape[1] < _WIDE:
+        return False
+    return int(latents.count_nonzero()) < _FEW * latents.numel()
 
 
 def centre(sae: SAE[Any]) -> None:

@@ -41,6 +41,6 @@ class GroupedTopK(TopK):
 
 def by_groups(sae: SAE[Any] | TrainingSAE[Any]) -> None:
     """Let an SAE find its largest latents by groups, if it is a TopK SAE that does so with dense tensors."""
-    activation = sae.activation_fn
+    activation: Any = sae.activation_fn
     if type(activation) is TopK and not activation.use_sparse_activations:
         sae.activation_fn = GroupedTopK(activation.k)

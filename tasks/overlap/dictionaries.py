@@ -17,7 +17,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from .pearson import Firings, spread_of, summed
+from ..firings import Firings, summed
+from .pearson import spread_of
 
 MOST_PAIRS = 2**24
 """Pairs of latents whose products are summed, 8 bytes each: two dictionaries of 4,096 latents."""

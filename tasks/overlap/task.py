@@ -21,6 +21,7 @@ from torch import Tensor
 
 from ..batch import CellBatch, Dictionaries
 from ..estimate import NOT_FINITE
+from ..firings import firings
 from ..metric import Metric
 from ..tally import Tally
 from ..task import DOCUMENTS, Sums
@@ -33,7 +34,7 @@ from .dictionaries import (
     PairSums,
     by_direction,
 )
-from .pearson import LatentSums, firings
+from .pearson import LatentSums
 from .settings import OverlapSettings
 from .survivors import latent_sums
 
@@ -88,7 +89,7 @@ class OverlapMeter:
                 f"the frozen SAE has {dense.shape[1]} latents and this one {own.shape[1]}: latents that do "
                 "not correspond by number cannot be compared; give the reason as `Dictionaries.origin`"
             )
-        fired = firings(own)
+        fired = batch.firings if own is batch.features else firings(own)
         if self._latents is None:
             self._latents = LatentSums(self._n_units, dense.shape[1])
         dense_fired = firings(dense)
@@ -103,7 +104,7 @@ class OverlapMeter:
         own, other = batch.features, _known(batch.counterpart_features)
         if self._pairs is None:
             self._pairs = PairSums(own.shape[1], other.shape[1])
-        self._pairs.add(own, other, firings(own), firings(other))
+        self._pairs.add(own, other, batch.firings, firings(other))
 
     def sums(self) -> Sums:
         """Sums by document and by latent, and what does not follow from them."""

@@ -49,23 +49,23 @@ class Scene:
         """The tokens of those rows (all of them without) as a task sees them."""
         rows = torch.arange(len(self.x)) if rows is None else rows
         x, (features, reconstruction) = self.x[rows], sae
-        state = StateBatch(
-            unit=self.unit[rows],
+        predictions = Predictions(
+            targets=self.targets[rows],
             scored=self.scored[rows],
-            predictions=Predictions(
-                targets=self.targets[rows],
-                scored=self.scored[rows],
-                state_hidden=lambda: x,
-                dense_hidden=None if dense else lambda: x + self.dense_shift[rows],
-                logits=self.logits,
-            ),
+            position=torch.zeros_like(rows),
+            state_hidden=lambda: x,
+            dense_hidden=None if dense else lambda: x + self.dense_shift[rows],
+            logits=self.logits,
         )
+        state = StateBatch(unit=self.unit[rows], scored=self.scored[rows], predictions=predictions)
+        mean = self.x.mean(dim=0)
         site = SiteBatch(
             state,
             activations=x,
-            mean=self.x.mean(dim=0),
+            mean=mean,
             splice=lambda replacement: replacement,
-            splice_zero=lambda: torch.zeros_like(x),
+            zero=lambda: predictions.ask(torch.zeros_like(x)),
+            mean_ablation=lambda: predictions.ask_by_position(mean[None]),
             dense_activations=None if dense else lambda: x + self.dense_shift[rows],
         )
         origin, counterpart = self.origin, self.counterpart

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from saetransfer.registry.saes.decoder import decoder_rows, encode_scaled
+from saetransfer.registry.saes.inputs import reconstruct
 from tests.registry.saes.common import ARCHITECTURES, D_IN, sae_of
 
 X = torch.randn(40, D_IN, generator=torch.Generator().manual_seed(3)) * torch.linspace(1, 5, 40)[:, None]
@@ -34,3 +35,17 @@ def test_rows_of_topk_saes_that_rescale_latents_are_divided_by_their_norms() -> 
     sae = sae_of("topk", rescale_acts_by_decoder_norm=True)
     one = torch.eye(sae.cfg.d_sae)
     assert torch.allclose(sae.decode(one) - sae.decode(0 * one), decoder_rows(sae), atol=1e-5)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_few_latents_are_decoded_as_many_are(architecture: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    sae = sae_of(architecture, d_in=256, d_sae=512)
+    x = torch.randn(9, 256)
+    latents = torch.zeros(9, 512)
+    latents[torch.arange(8), torch.arange(8) * 3] = torch.rand(8)  # the last token has none
+    taken: list[bool] = []
+    decode = sae.decode
+    monkeypatch.setattr(sae, "decode", lambda f: taken.append(f.is_sparse) or decode(f))
+    assert torch.allclose(reconstruct(sae, latents, x), decode(latents), atol=1e-6)
+    reconstruct(sae, torch.rand(9, 512), x)
+    assert taken == [True, False]
