@@ -67,7 +67,7 @@ SHAPES = (
     Shape(
         "GPT-2, 12 layers, 768 wide, vocabulary 50,257 (124M parameters)",
         GPT2Config(bos_token_id=0, eos_token_id=0, initializer_range=0.1),
-        Site(8, "resid_post"), d_sae=24_576, k=32, n_windows=16, batch_windows=8, rounds=2,
+        Site(8, "resid_post"), d_sae=24_576, k=32, n_windows=8, batch_windows=8, rounds=2,
     ),
 )  # fmt: skip
 
