@@ -23,8 +23,8 @@ from .losses import cross_entropy_nats, kl_nats
 Hidden = Float[Tensor, "token d_model"]
 Logits = Float[Tensor, "token vocabulary"]
 
-_CHUNK_NUMBERS = 2**25
-"""Numbers in one vocabulary-sized tensor: 128 MB. Fewer tokens than this gives would read the unembedding too often."""
+_CHUNK_NUMBERS = 2**24
+"""Numbers in one vocabulary-sized tensor: 64 MB. Fewer tokens than this gives would read the unembedding too often."""
 
 
 @dataclass(frozen=True)
@@ -121,9 +121,7 @@ class Predictions:
         self.state.ce[tokens] = self._cross_entropy(own, each, tokens)
         self.state.kl[tokens] = 0.0
         if dense_hidden is not None:
-            dense = self._log_probs(dense_hidden[tokens])
-            self.dense.ce[tokens] = self._cross_entropy(dense, each, tokens)
-            self.dense.kl[tokens] = kl_nats(dense, dense.exp(), own, each)
+            self._settle_dense(dense_hidden[tokens], own, each, tokens)
         probabilities = own.exp()
         positions, at = self._position[tokens].unique(return_inverse=True)
         for asked in self._asked:
@@ -131,6 +129,13 @@ class Predictions:
             other = self._log_probs(asked.hidden[which])
             asked.losses.ce[tokens] = self._cross_entropy(other, rows, tokens)
             asked.losses.kl[tokens] = kl_nats(own, probabilities, other, rows)
+
+    def _settle_dense(
+        self, hidden: Hidden, own: Logits, each: Int[Tensor, " chunk"], tokens: Int[Tensor, " chunk"]
+    ) -> None:
+        dense = self._log_probs(hidden)
+        self.dense.ce[tokens] = self._cross_entropy(dense, each, tokens)
+        self.dense.kl[tokens] = kl_nats(dense, dense.exp(), own, each)
 
     def _log_probs(self, hidden: Hidden) -> Logits:
         """In float32, whatever the model's dtype."""

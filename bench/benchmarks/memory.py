@@ -85,5 +85,5 @@ def _suite(count: int) -> dict[str, Any]:
         "compressors": ["dense", "rtn-4"],
         "saes": saes,
         "tasks": ["reconstruction", "perplexity", "overlap"],
-        "data": {"text": "microworld", "tokens": 4096, "context": _CONTEXT},
+        "data": {"text": "microworld", "tokens": 1024, "context": _CONTEXT},
     }

@@ -25,6 +25,7 @@ from ...registry.windows import Batch
 from ...tasks.batch import CellBatch, Dictionaries, SiteBatch, StateBatch
 from ...tasks.predictions import Losses, Predictions
 from ...tasks.task import Meter, Sums, TextTask
+from ..running import memory
 from ..running.artifact_keys import HIDDEN
 from .ablation import Ablations, ByPosition
 from .batching import with_room
@@ -102,6 +103,8 @@ def _counted(
             for name, cell in _cells(site, here, dictionaries, is_dense=dense_reading is None):
                 for meter in meters[name].values():
                     meter.update(cell)
+                del cell  # its latents are as large as what predictions need, and the next one's come before it goes
+            memory.give_back()
         state.predictions.settle()
         done += len(batch.rows)
         progress(done / len(windows.tokens))
@@ -119,12 +122,10 @@ def _cells(
     site: SiteBatch, subjects: Sequence[Subject], dictionaries: Mapping[str, Dictionaries], is_dense: bool
 ) -> Iterator[tuple[str, CellBatch]]:
     """What each SAE makes of a batch; what several are compared with is computed once, and kept no longer."""
-    shared = {
-        other.name
-        for subject in subjects
-        for other in (subject.origin, subject.counterpart)
-        if not isinstance(other, str)
-    }
+    needs = {subject.name: _needed(subject) for subject in subjects}
+    shared = {name for subject in subjects for name in needs[subject.name][1:]}
+    ordered = sorted(subjects, key=lambda subject: (needs[subject.name][-1], subject.name not in shared))
+    last_use = {name: index for index, subject in enumerate(ordered) for name in needs[subject.name]}
     kept: dict[str, CellBatch] = {}
     on_dense: dict[str, Float[Tensor, "token d_sae"]] = {}
 
@@ -138,7 +139,7 @@ def _cells(
             on_dense[other.name] = other.sae.encode(site.dense_activations).float()
         return on_dense[other.name]
 
-    for subject in sorted(subjects, key=lambda subject: subject.name not in shared):
+    for index, subject in enumerate(ordered):
         origin, counterpart = subject.origin, subject.counterpart
         cell = CellBatch(
             site,
@@ -152,8 +153,17 @@ def _cells(
         if subject.name in shared:
             kept[subject.name] = cell
         yield subject.name, cell
-    # Cells refer to what is kept, and that to cells: left so, batches would pile up until the collector comes by.
-    kept.clear()
+        # Cells refer to what is kept, and that to cells: left so, they would pile up until the collector comes by.
+        for name in needs[subject.name]:
+            if last_use[name] == index:
+                kept.pop(name, None)
+                on_dense.pop(name, None)
+
+
+def _needed(subject: Subject) -> list[str]:
+    """Names of the SAEs whose latents one needs, its own first."""
+    others = (subject.origin, subject.counterpart)
+    return [subject.name, *(other.name for other in others if not isinstance(other, str))]
 
 
 def _state_batch(model: PreTrainedModel, batch: Batch, reading: Reading, dense_reading: Reading | None) -> StateBatch:

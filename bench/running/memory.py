@@ -1,7 +1,9 @@
-"""When memory runs out: how that shows in an exception, and in a process that the kernel has killed."""
+"""Memory of a process: giving back what is free, and how it shows that there was none left."""
 
 from __future__ import annotations
 
+import ctypes
+import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,6 +13,16 @@ OUT_OF_MEMORY = "OutOfMemory"
 """Type of the failure in records, whichever library ran out."""
 
 _SAID_BY_ALLOCATORS = ("can't allocate memory", "not enough memory", "std::bad_alloc", "cannot allocate memory")
+
+
+def give_back() -> None:
+    """Give the system what this process has freed, where its allocator (that of glibc) keeps it.
+
+    Tensors of up to 32 MB lie in its heap, between small things that live longer; hundreds of MB can stay behind there.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
+    if trim is not None:
+        trim(0)
 
 
 def ran_out(error: BaseException) -> bool:

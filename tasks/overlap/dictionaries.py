@@ -26,7 +26,8 @@ TOO_MANY_PAIRS = "{own} x {other} latents are more than the {most} pairs whose c
 NOT_FINITE_DECODER = "not finite: a decoder holds NaN or infinity"
 
 _MOST_AT_ONCE = 2**22
-"""Similarities in memory at a time, where no pair needs to be kept."""
+"""Similarities in memory at a time, where no pair needs to be kept. They lie in one buffer: what is allocated and freed
+in turn with small results leaves holes in the heap of a CPU's process that nothing fits into again."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,11 @@ def nearest(
     best_other = torch.full((len(other),), -torch.inf, device=own.device)
     found_own, found_other = torch.zeros_like(own, dtype=torch.long), torch.zeros_like(other, dtype=torch.long)
     own_excluded, other_excluded = (torch.where(side, 0.0, -torch.inf) for side in (own, other))
-    for rows in _slices(len(own), len(other)):
-        found = similarity(rows).add_(own_excluded[rows, None]).add_(other_excluded)
+    slices = _slices(len(own), len(other))
+    buffer = torch.empty(slices[0].stop, len(other), device=own.device) if slices else own_excluded
+    for rows in slices:
+        found = buffer[: rows.stop - rows.start].copy_(similarity(rows))
+        found.add_(own_excluded[rows, None]).add_(other_excluded)
         best_own[rows], found_own[rows] = found.max(dim=1)
         highest, row = found.max(dim=0)
         better = highest > best_other
@@ -92,12 +96,14 @@ def highest_cosine(decoder: Float[Tensor, "d_sae d_in"]) -> Float[np.ndarray, " 
     """The highest cosine of each latent's decoder direction with that of any other latent of the same dictionary."""
     norm = decoder.float().norm(dim=1)
     unit = _unit(decoder.float(), norm)
-    parts = []
-    for rows in _slices(len(unit), len(unit)):
-        found = unit[rows] @ unit.T
+    slices = _slices(len(unit), len(unit))
+    buffer = torch.empty(slices[0].stop, len(unit), device=unit.device)
+    best = torch.empty(len(unit), device=unit.device)
+    for rows in slices:
+        found = torch.matmul(unit[rows], unit.T, out=buffer[: rows.stop - rows.start])
         found.diagonal(rows.start).fill_(-torch.inf)
-        parts.append(found.amax(dim=1))
-    return _finite(torch.cat(parts))
+        best[rows] = found.amax(dim=1)
+    return _finite(best)
 
 
 def _unit(decoder: Float[Tensor, "d_sae d_in"], norm: Float[Tensor, " d_sae"]) -> Float[Tensor, "d_sae d_in"]:
