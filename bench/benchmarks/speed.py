@@ -62,7 +62,7 @@ SHAPES = (
             num_key_value_heads=4, max_position_embeddings=512, bos_token_id=0, eos_token_id=1, pad_token_id=2,
             initializer_range=0.2,
         ),
-        Site(2, "resid_post"), d_sae=1024, k=32, n_windows=256, batch_windows=32, rounds=3,
+        Site(2, "resid_post"), d_sae=1024, k=32, n_windows=256, batch_windows=32, rounds=2,
     ),
     Shape(
         "GPT-2, 12 layers, 768 wide, vocabulary 50,257 (124M parameters)",
