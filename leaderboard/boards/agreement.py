@@ -45,10 +45,9 @@ def agreement(percents: Percents, damaged_below: float = 0.5) -> Agreement:
     return Agreement(both, one + one.T - both, _shared(active, active), _spearman(percents, active))
 
 
-def _shared(
-    first: Bool[np.ndarray, "state latent"], second: Bool[np.ndarray, "state latent"]
-) -> Int[np.ndarray, "_ _"]:
-    return np.rint(first.astype(np.float64) @ second.T.astype(np.float64)).astype(np.int64)
+def _shared(first: Masks, second: Masks) -> Int[np.ndarray, "state state"]:
+    # NumPy multiplies integers slowly; in float64 the counts are exact.
+    return (first.astype(np.float64) @ second.T.astype(np.float64)).astype(np.int64)
 
 
 def _spearman(percents: Percents, active: Masks) -> Float[np.ndarray, "state state"]:
