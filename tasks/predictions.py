@@ -21,10 +21,18 @@ from torch import Tensor
 from .losses import cross_entropy_nats, kl_nats
 
 Hidden = Float[Tensor, "token d_model"]
-Logits = Float[Tensor, "token vocabulary"]
+Logits = Float[Tensor, "vocabulary token"]
 
-_CHUNK_NUMBERS = 2**24
-"""Numbers in one vocabulary-sized tensor: 64 MB. Fewer tokens than this gives would read the unembedding too often."""
+_CUDA_NUMBERS = 2**24
+"""Numbers in one vocabulary-sized tensor on a GPU."""
+_CACHED_NUMBERS = 2**19
+"""On a CPU, as long as that is not too few tokens: what is computed stays in its cache."""
+_REUSED_NUMBERS = 2**23
+"""On a CPU at most: the allocator does not keep what is larger than 32 MB, and the system clears it anew each time."""
+_FEW_TOKENS = 128
+"""With fewer, the unembedding is read too often."""
+_MULTIPLE = 64
+"""Of tokens: with other numbers of them, products are a third slower."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +111,8 @@ class Predictions:
         if self._waiting:
             state_hidden = self._state_hidden()
             dense_hidden = None if self._dense_hidden is None else self._dense_hidden()
-            for tokens in self._position.argsort().split(self._chunk_tokens(state_hidden)):
+            n_words = len(self._logits(state_hidden[:1]))
+            for tokens in self._position.argsort().split(_tokens_at_once(n_words, state_hidden.device)):
                 self._settle(tokens, state_hidden, dense_hidden)
         for count in self._waiting:
             count()
@@ -116,39 +125,58 @@ class Predictions:
         return losses
 
     def _settle(self, tokens: Int[Tensor, " chunk"], state_hidden: Hidden, dense_hidden: Hidden | None) -> None:
-        each = torch.arange(len(tokens), device=tokens.device)
         own = self._log_probs(state_hidden[tokens])
-        self.state.ce[tokens] = self._cross_entropy(own, each, tokens)
+        self.state.ce[tokens] = self._cross_entropy(own, None, tokens)
         self.state.kl[tokens] = 0.0
         if dense_hidden is not None:
-            self._settle_dense(dense_hidden[tokens], own, each, tokens)
+            self._settle_dense(dense_hidden[tokens], own, tokens)
         probabilities = own.exp()
         positions, at = self._position[tokens].unique(return_inverse=True)
         for asked in self._asked:
-            which, rows = (positions, at) if asked.by_position else (tokens, each)
-            other = self._log_probs(asked.hidden[which])
-            asked.losses.ce[tokens] = self._cross_entropy(other, rows, tokens)
-            asked.losses.kl[tokens] = kl_nats(own, probabilities, other, rows)
+            if not asked.by_position:
+                self._compare(asked.losses, tokens, own, probabilities, self._log_probs(asked.hidden[tokens]), None)
+        # One product for all of these: each would be a narrow one.
+        ablated = [asked for asked in self._asked if asked.by_position]
+        if ablated:
+            found = self._log_probs(torch.cat([asked.hidden[positions] for asked in ablated]))
+            for asked, other in zip(ablated, found.split(len(positions), dim=1), strict=True):
+                self._compare(asked.losses, tokens, own, probabilities, other, at)
 
-    def _settle_dense(
-        self, hidden: Hidden, own: Logits, each: Int[Tensor, " chunk"], tokens: Int[Tensor, " chunk"]
+    def _compare(
+        self,
+        losses: Losses,
+        tokens: Int[Tensor, " chunk"],
+        own: Logits,
+        probabilities: Logits,
+        other: Float[Tensor, "vocabulary column"],
+        columns: Int[Tensor, " chunk"] | None,
     ) -> None:
+        losses.ce[tokens] = self._cross_entropy(other, columns, tokens)
+        losses.kl[tokens] = kl_nats(own, probabilities, other, columns)
+
+    def _settle_dense(self, hidden: Hidden, own: Logits, tokens: Int[Tensor, " chunk"]) -> None:
         dense = self._log_probs(hidden)
-        self.dense.ce[tokens] = self._cross_entropy(dense, each, tokens)
-        self.dense.kl[tokens] = kl_nats(dense, dense.exp(), own, each)
+        self.dense.ce[tokens] = self._cross_entropy(dense, None, tokens)
+        self.dense.kl[tokens] = kl_nats(dense, dense.exp(), own, None)
 
     def _log_probs(self, hidden: Hidden) -> Logits:
         """In float32, whatever the model's dtype."""
-        return torch.log_softmax(self._logits(hidden).float(), dim=-1)
+        return torch.log_softmax(self._logits(hidden).float(), dim=0)
 
     def _cross_entropy(
-        self, log_probs: Logits, rows: Int[Tensor, " chunk"], tokens: Int[Tensor, " chunk"]
+        self, log_probs: Logits, columns: Int[Tensor, " chunk"] | None, tokens: Int[Tensor, " chunk"]
     ) -> Float[Tensor, " chunk"]:
-        return cross_entropy_nats(log_probs, rows, self._targets[tokens], self._scored[tokens])
-
-    def _chunk_tokens(self, hidden: Hidden) -> int:
-        return max(1, _CHUNK_NUMBERS // self._logits(hidden[:1]).shape[-1])
+        each = torch.arange(len(tokens), device=tokens.device) if columns is None else columns
+        return cross_entropy_nats(log_probs, each, self._targets[tokens], self._scored[tokens])
 
     def _unknown(self) -> Losses:
         like = torch.full(self._targets.shape, torch.nan, device=self._targets.device)
         return Losses(like, like.clone())
+
+
+def _tokens_at_once(n_words: int, device: torch.device) -> int:
+    if device.type == "cuda":
+        tokens = _CUDA_NUMBERS // n_words
+    else:
+        tokens = min(max(_FEW_TOKENS, _CACHED_NUMBERS // n_words), _REUSED_NUMBERS // n_words)
+    return max(_MULTIPLE, tokens // _MULTIPLE * _MULTIPLE)

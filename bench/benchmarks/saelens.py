@@ -6,12 +6,15 @@ import copy
 import warnings
 from typing import Any
 
+import torch
 from datasets import Dataset
+from jaxtyping import Float, Int
 from sae_lens import SAE
 from sae_lens.analysis.sae_transformer_bridge import SAETransformerBridge
 from sae_lens.evals import get_eval_everything_config, run_evals
 from sae_lens.training.activation_scaler import ActivationScaler
 from sae_lens.training.activations_store import ActivationsStore
+from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ...registry.sites import Site
@@ -31,6 +34,17 @@ def bridged(folder: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerB
         return SAETransformerBridge.boot_transformers(folder, hf_model=copy.deepcopy(model), tokenizer=tokenizer)
 
 
+def saelens_activations(bridge: Bridge, site: Site, window: Int[Tensor, " position"]) -> Float[Tensor, "position d"]:
+    """What SAELens reads at a site."""
+    name = _name_of(site)
+    _, cache = bridge.run_with_cache(window[None], prepend_bos=False, names_filter=[name])
+    return torch.as_tensor(cache[name])[0]
+
+
+def _name_of(site: Site) -> str:
+    return f"blocks.{site.layer}.{_BRIDGE_NAMES[site.kind]}"
+
+
 def saelens_figures(
     bridge: Bridge, sae: SAE[Any], site: Site, text: Windows, batch_windows: int | None = None
 ) -> dict[str, float]:
@@ -45,7 +59,7 @@ def saelens_figures(
         raise ValueError(f"SAELens takes windows of one length, got {sorted(lengths)}")
     batch_windows = batch_windows or n_windows
     n_batches = n_windows // batch_windows
-    sae.cfg.metadata.hook_name = f"blocks.{site.layer}.{_BRIDGE_NAMES[site.kind]}"
+    sae.cfg.metadata.hook_name = _name_of(site)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         store = ActivationsStore.from_sae(

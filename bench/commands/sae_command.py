@@ -96,7 +96,7 @@ def _made(planned: Plan, state: StatePlan, cell: CellPlan, kept: Artifacts, devi
         return saes.kept(cell.sae, device)
     torch.manual_seed(planned.suite.seed)
     model = _compressed(state, supply, device, tell)
-    found = saes.supply([cell.sae], model, lambda fraction: tell("make the SAE", fraction))[cell.sae.name]
+    found = saes.supply([cell.sae], {}, model, lambda fraction: tell("make the SAE", fraction))[cell.sae.name]
     if not isinstance(found, Built):
         raise found
     return found

@@ -182,7 +182,7 @@ def _state_batch(model: PreTrainedModel, batch: Batch, reading: Reading, dense_r
             position=position.to(device),
             state_hidden=hidden_of(reading),
             dense_hidden=None if dense_reading is None else hidden_of(dense_reading),
-            logits=partial(sites.logits_of, model),
+            logits=partial(sites.logits_by_word, model),
         ),
     )
 

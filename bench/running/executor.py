@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
-from .job import Event, Job
+from .job import DenseResults, Event, Job
 
 
 @runtime_checkable
@@ -16,12 +16,21 @@ class Executor(Protocol):
         """Whether another job can be taken now."""
         ...
 
+    @property
+    def has_place(self) -> bool:
+        """Whether a job that is taken now starts at once, as far as that is known."""
+        ...
+
     def submit(self, job: Job) -> None:
         """Take a job; it starts as soon as there is a place for it."""
         ...
 
     def poll(self, timeout_seconds: float) -> list[tuple[Job, Event]]:
         """What jobs have told since the last call; waits for something at most that long."""
+        ...
+
+    def answer(self, job: Job, dense: DenseResults) -> None:
+        """Tell a job that has asked (`DenseWanted`) what its dense state has found."""
         ...
 
     def close(self) -> None:

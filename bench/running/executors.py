@@ -26,21 +26,23 @@ from typing import Any
 from ...leaderboard.store import slug
 from ...registry import credentials
 from . import devices, workers
-from .job import Event, Job, JobDone, JobLost
+from .job import DenseResults, DenseWanted, Event, Job, JobDone, JobLost
 from .memory import OUT_OF_MEMORY, kernel_kills
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Running:
     job: Job
     process: BaseProcess
     connection: Any
-    """The end of a pipe that the worker writes to."""
+    """Our end of the pipe to the worker."""
     log: Path
     start: float
-    """On the monotonic clock."""
+    """On the monotonic clock; later by the time that it has waited for its dense state."""
     kernel_kills: int
     """How many processes the kernel had killed for lack of memory when the job began."""
+    waits_since: float | None = None
+    """On the monotonic clock; None where it does not wait for its dense state."""
 
 
 class LocalExecutor:
@@ -59,17 +61,22 @@ class LocalExecutor:
         """Whether another job can start now."""
         return len(self._running) < self._slots
 
+    @property
+    def has_place(self) -> bool:
+        """The same: what is taken starts at once."""
+        return self.has_room
+
     def submit(self, job: Job) -> None:
         """Start a job; of several GPUs it gets one that no other job holds, as far as there are enough."""
         job = replace(job, device=devices.lease(job.device, [running.job.device for running in self._running]))
-        receiving, sending = self._context.Pipe(duplex=False)
+        ours, theirs = self._context.Pipe()
         self._logs.mkdir(parents=True, exist_ok=True)
         log = self._logs / f"{'__'.join(map(slug, job.name.split('/')))}.log"
         n_killed = kernel_kills()
-        process = self._context.Process(target=_work, args=(job, sending, log), name=job.name)
+        process = self._context.Process(target=_work, args=(job, theirs, log), name=job.name)
         process.start()
-        sending.close()
-        self._running.append(_Running(job, process, receiving, log, time.monotonic(), n_killed))
+        theirs.close()
+        self._running.append(_Running(job, process, ours, log, time.monotonic(), n_killed))
 
     def poll(self, timeout_seconds: float) -> list[tuple[Job, Event]]:
         """What jobs have told since the last call; waits for something at most that long."""
@@ -79,9 +86,20 @@ class LocalExecutor:
             event = _received(running) if running.connection in ready else self._overdue(running)
             if event is not None:
                 told.append((running.job, event))
+            if isinstance(event, DenseWanted):
+                running.waits_since = time.monotonic()
             if isinstance(event, JobDone | JobLost):
                 self._end(running)
         return told
+
+    def answer(self, job: Job, dense: DenseResults) -> None:
+        """Tell a job what its dense state has found; one that died meanwhile is noticed by `poll`."""
+        running = next(running for running in self._running if running.job.name == job.name)
+        if running.waits_since is not None:
+            running.start += time.monotonic() - running.waits_since
+            running.waits_since = None
+        with suppress(OSError):
+            running.connection.send(dense)
 
     def close(self) -> None:
         """End all jobs at once."""
@@ -91,7 +109,7 @@ class LocalExecutor:
 
     def _overdue(self, running: _Running) -> JobLost | None:
         limit = self._timeout_seconds
-        if limit is None or time.monotonic() - running.start < limit:
+        if limit is None or running.waits_since is not None or time.monotonic() - running.start < limit:
             return None
         running.process.kill()
         return JobLost("Timeout", f"The state took more than {limit:g} s (--timeout) and was ended.")
@@ -154,7 +172,7 @@ def _work(job: Job, connection: Connection[Any, Any], log: Path) -> None:
     torch.set_num_threads(job.threads)
     threadpoolctl.threadpool_limits(limits=job.threads)  # NumPy's own pool, whose threads wait by spinning
     tempfile.tempdir = str(artifacts.workspace(job.cache))
-    end = state.run(job, connection.send)
+    end = state.run(job, connection.send, connection.recv)
     shutil.rmtree(tempfile.tempdir, ignore_errors=True)
     connection.send(end)
     connection.close()

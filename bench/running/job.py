@@ -17,6 +17,16 @@ PairedSums = dict[str, list[float]]
 
 
 @dataclass(frozen=True)
+class DenseResults:
+    """What the records of a dense state say that other states of its model are compared with."""
+
+    sums: Mapping[str, PairedSums] = field(default_factory=dict)
+    """Of each SAE, the sums of its cell."""
+    costs: Record | None = None
+    """A record with the costs of the dense state, where the suite asks for them and there is one."""
+
+
+@dataclass(frozen=True)
 class Job:
     """One state to be measured, in a process of its own."""
 
@@ -30,10 +40,11 @@ class Job:
     """SAEs that only have to be made, for other states."""
     read: tuple[bool, ...] = ()
     """BOS conventions under which the text only has to be read, for other states."""
-    dense_sums: dict[str, PairedSums] = field(default_factory=dict)
-    """Of each SAE, the sums of its cell on the dense state; none for the dense state itself."""
-    dense_costs: Record | None = None
-    """A record of the dense state with its costs, where the suite asks for them and there is one."""
+    dense: DenseResults = field(default_factory=DenseResults)
+    """What it is compared with, as far as that is known when it starts."""
+    waits_for: str | None = None
+    """Name of the dense state's job where that runs still: this one asks for its results when it can do no more without
+    them."""
     artifacts: tuple[Mapping[str, Any], ...] = ()
     """Keys of what it may use of the cache, or make there."""
     memory_bytes: int | None = None
@@ -78,6 +89,11 @@ class CellDone:
 
 
 @dataclass(frozen=True)
+class DenseWanted:
+    """The job can do no more before it is told the results of its dense state."""
+
+
+@dataclass(frozen=True)
 class JobDone:
     """Nothing more will come."""
 
@@ -93,4 +109,4 @@ class JobLost:
     """`skipped`: it cannot be run here at all."""
 
 
-Event = PhaseStarted | Progress | CellDone | JobDone | JobLost
+Event = PhaseStarted | Progress | CellDone | DenseWanted | JobDone | JobLost

@@ -19,7 +19,7 @@ from . import environment, known_times
 from .artifact_keys import ArtifactKeys
 from .executor import Executor
 from .interruption import requests
-from .job import CellDone, Job, JobDone, JobLost, PhaseStarted, Progress
+from .job import CellDone, DenseResults, DenseWanted, Job, JobLost, PhaseStarted, Progress
 from .known_costs import with_costs
 from .preparation import Preparation
 from .todo import Todo, record_of
@@ -58,42 +58,75 @@ class Run:
         self._phases: dict[str, str] = {}
         self._started: dict[str, float] = {}
         self._peaks: dict[str, int] = {}
+        names = set(work.cells) | set(work.prepare)
+        self._pending = [state for state in plan.states if state.name in names]
+        self._unfinished = {state.name for state in self._pending}
+        self._asked_at: dict[str, tuple[Job, float]] = {}
+        """Jobs that wait for their dense state, by name, and since when."""
 
     def run(self, view: View, executor: Executor) -> None:
-        """Run all jobs; a state starts when the dense state of its model is done.
+        """Run all jobs.
+
+        States start whose dense state is done. Where a place would stay empty, those start too whose dense state runs:
+        they load, compress, and make SAEs of their own, and then wait for it.
 
         Raises:
             Interrupted: somebody asked to stop; what was known by then is written.
             OSError: a record cannot be written.
         """
-        names = set(self._work.cells) | set(self._work.prepare)
-        pending = [state for state in self._plan.states if state.name in names]
-        unfinished = {state.name for state in pending}
         with requests() as asked, contextlib.closing(executor):
-            while unfinished:
-                while state := self._ready(pending, unfinished, executor):
+            while self._unfinished:
+                while state := self._next(executor):
                     view.job(state.name, "start", 0.0)
                     self._started[state.name] = time.monotonic()
                     executor.submit(self._job(state))
                 for job, event in executor.poll(_POLL_SECONDS):
                     self._handle(job, event, view)
-                    if isinstance(event, JobDone | JobLost):
-                        unfinished.discard(job.name)
+                self._answer(executor)
                 asked.raise_if_any()
 
-    def _ready(self, pending: list[StatePlan], unfinished: set[str], executor: Executor) -> StatePlan | None:
-        """A state that can start now, taken off `pending`; None where there is none, or no room for it."""
-        for state in pending:
-            if executor.has_room and (state.is_dense or self._plan.dense_of(state).name not in unfinished):
-                pending.remove(state)
-                return state
-        return None
+    def _next(self, executor: Executor) -> StatePlan | None:
+        """A state that can start now, taken off those that are pending; None where there is none, or no room for it."""
+        if not executor.has_room:
+            return None
+        found = next((state for state in self._pending if self._waits_for(state) is None), None)
+        # Costs of a dense state are measured while nothing runs beside it.
+        if found is None and executor.has_place and self._plan.cost is None:
+            found = next((state for state in self._pending if self._waits_for(state) in self._started), None)
+        if found is not None:
+            self._pending.remove(found)
+        return found
+
+    def _waits_for(self, state: StatePlan) -> str | None:
+        """Name of the dense state that another one is compared with, where that is not done."""
+        dense = self._plan.dense_of(state).name
+        return dense if not state.is_dense and dense in self._unfinished else None
+
+    def _answer(self, executor: Executor) -> None:
+        """Tell jobs what they wait for, as far as it is there."""
+        for name, (job, since) in list(self._asked_at.items()):
+            if job.waits_for not in self._unfinished:
+                del self._asked_at[name]
+                self._started[name] += time.monotonic() - since
+                executor.answer(job, self._dense_results(self._state(name)))
+
+    def _dense_results(self, state: StatePlan) -> DenseResults:
+        """What the records of the dense state say, for the cells of another one that are to be measured."""
+        wanted = {cell.labels.sae for cell in self._work.cells.get(state.name, [])}
+        dense = [cell for cell in self._plan.dense_of(state).cells if cell.labels.sae in wanted]
+        records = {cell.labels.sae: record_of(cell, self._settings.out) for cell in dense}
+        return DenseResults(
+            sums={name: record.per_document for name, record in records.items() if record is not None},
+            costs=with_costs(self._plan, records.values()),
+        )
+
+    def _state(self, name: str) -> StatePlan:
+        return next(state for state in self._plan.states if state.name == name)
 
     def _job(self, state: StatePlan) -> Job:
         settings, cells = self._settings, self._work.cells.get(state.name, [])
-        dense = {} if state.is_dense else {cell.labels.sae: cell for cell in self._plan.dense_of(state).cells}
         preparation = self._work.prepare.get(state.name, Preparation())
-        records = {cell.labels.sae: record_of(dense[cell.labels.sae], settings.out) for cell in cells if dense}
+        waits_for = self._waits_for(state)
         return Job(
             source=self._source,
             model=state.model.name,
@@ -101,8 +134,8 @@ class Run:
             saes=tuple(cell.labels.sae for cell in cells),
             prepare=tuple(sorted(preparation.saes)),
             read=tuple(sorted(preparation.conventions)),
-            dense_sums={name: record.per_document for name, record in records.items() if record is not None},
-            dense_costs=with_costs(self._plan, records.values()),
+            dense=DenseResults() if state.is_dense or waits_for else self._dense_results(state),
+            waits_for=waits_for,
             artifacts=self._artifacts(state),
             memory_bytes=memory_bytes(state),
             cache=settings.cache,
@@ -123,6 +156,9 @@ class Run:
             view.job(job.name, event.phase, 0.0)
         elif isinstance(event, Progress):
             view.job(job.name, self._phases[job.name], event.fraction)
+        elif isinstance(event, DenseWanted):
+            self._asked_at[job.name] = (job, time.monotonic())
+            view.job(job.name, "waits for the dense state", 0.0)
         elif isinstance(event, CellDone):
             if event.table is not None:
                 store.write_table(event.record, event.table, self._settings.out)
@@ -133,6 +169,8 @@ class Run:
                     self._write(job.name, self._lost(job, cell, event), view)
             else:
                 self._note_time(job)
+            self._asked_at.pop(job.name, None)
+            self._unfinished.discard(job.name)
             view.job_ended(job.name)
 
     def _write(self, job_name: str, record: Record, view: View) -> None:
@@ -145,10 +183,9 @@ class Run:
 
     def _note_time(self, job: Job) -> None:
         """Keep what a state took, for later plans; one of which nothing was measured says nothing."""
-        state = next(state for state in self._plan.states if state.name == job.name)
         if peak := self._peaks.get(job.name):
             seconds = time.monotonic() - self._started[job.name]
-            found = known_times.state_time(self._plan, state, job.device, len(job.saes), seconds, peak)
+            found = known_times.state_time(self._plan, self._state(job.name), job.device, len(job.saes), seconds, peak)
             known_times.note(self._settings.cache, found)
 
     def _lost(self, job: Job, cell: CellPlan, event: JobLost) -> Record:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -40,6 +40,11 @@ _MOST_IN_VAIN = 100
 """Batches without a single valid token after which a text is taken to hold nothing but special tokens."""
 
 
+def needs_no_other_state(entry: SaeEntry) -> bool:
+    """Whether an SAE can be had on a state before the dense state has made any."""
+    return all(one.on != "dense" for one in lineage.ancestors(entry))
+
+
 @dataclass(frozen=True)
 class SaeSupply:
     """Supplies the SAEs of one state under one BOS convention."""
@@ -57,11 +62,15 @@ class SaeSupply:
         return sae_key(self.plan, self.state, entry, self.bos)
 
     def supply(
-        self, entries: Sequence[SaeEntry], model: PreTrainedModel, progress: Callable[[float], None]
+        self,
+        entries: Iterable[SaeEntry],
+        known: Mapping[str, Supplied],
+        model: PreTrainedModel,
+        progress: Callable[[float], None],
     ) -> dict[str, Supplied]:
-        """The SAEs of some entries, and of those that they are made from, by name."""
+        """The SAEs of some entries, and of those that they are made from, by name; with those that are known."""
         wanted = {one.name: one for entry in entries for one in lineage.ancestors(entry)}
-        supplied: dict[str, Supplied] = {}
+        supplied = dict(known)
         while left := [entry for entry in wanted.values() if entry.name not in supplied]:
             ready = [entry for entry in left if entry.base is None or entry.base.name in supplied]
             for reads in ("training", "calibration", None):

@@ -42,14 +42,18 @@ from ..planning.plan import make
 from . import devices, environment
 from .artifacts import Artifacts, workspace
 from .costing import Costing, costs_of, dense_repeats
-from .job import CellDone, Event, Job, JobDone, JobLost, PhaseStarted, Progress
+from .job import CellDone, DenseResults, DenseWanted, Event, Job, JobDone, JobLost, PhaseStarted, Progress
 from .memory import OUT_OF_MEMORY, ran_out
 from .profiling import Stopwatch
+from .sae_supply import Supplied, needs_no_other_state
 from .supply import Supply
 
 
-def run(job: Job, emit: Callable[[Event], None]) -> JobDone | JobLost:
+def run(job: Job, emit: Callable[[Event], None], ask: Callable[[], DenseResults]) -> JobDone | JobLost:
     """Measure a state; every wanted cell ends in a record, whatever happens.
+
+    Args:
+        ask: returns, once they are there, the results of the dense state; called where that runs still.
 
     Returns:
         How the job ended: lost where the suite's files are not what they were when the run was planned.
@@ -63,7 +67,7 @@ def run(job: Job, emit: Callable[[Event], None]) -> JobDone | JobLost:
     except Exception as error:  # as below: a file that vanished since the run was planned is a result too
         failure = _failure(error, "start", job.device)
         return JobLost(failure.type, failure.message, failure.traceback)
-    _StateRun(job, plan, state, emit).run()
+    _StateRun(job, plan, state, emit, ask).run()
     return JobDone()
 
 
@@ -108,8 +112,12 @@ class _Outcome:
 
 
 class _StateRun:
-    def __init__(self, job: Job, plan: Plan, state: StatePlan, emit: Callable[[Event], None]) -> None:
+    def __init__(
+        self, job: Job, plan: Plan, state: StatePlan, emit: Callable[[Event], None], ask: Callable[[], DenseResults]
+    ) -> None:
         self._job = job
+        self._ask = ask
+        self._dense = None if job.waits_for else job.dense
         self._plan = plan
         self._state = state
         self._emit = emit
@@ -127,7 +135,7 @@ class _StateRun:
         }
         self._costing: Costing | None = None
         if plan.cost is not None:
-            dense = dense_repeats(plan.cost, self._environment, job.dense_costs)
+            dense = dense_repeats(plan.cost, self._environment, job.dense.costs)
             self._costing = Costing(plan.cost, self._watch, dense, state.is_dense)
 
     def run(self) -> None:
@@ -210,12 +218,17 @@ class _StateRun:
 
     def _supply_saes(self, model: PreTrainedModel, bos: bool, cells: Sequence[CellPlan]) -> dict[str, Built]:
         """The SAEs of the cells and those that they are compared with; a cell without its SAE ends here."""
-        reference = self._supply.dense_reference(bos)
+        reference, saes = self._supply.dense_reference(bos), self._supply.saes(bos)
         compared = [entry for cell in cells for entry in self._plan.compared_with(cell)]
         left = reference.origins if self._state.is_dense else []
+        entries = [*(cell.sae for cell in cells), *compared, *left]
+        found: dict[str, Supplied] = {}
+        if self._dense is None:
+            with self._watch.phase("saes"):
+                found = saes.supply(filter(needs_no_other_state, entries), found, model, self._progress)
+        self._dense_results()
         with self._watch.phase("saes"):
-            entries = [*(cell.sae for cell in cells), *compared, *left]
-            found = self._supply.saes(bos).supply(entries, model, self._progress)
+            found = saes.supply(entries, found, model, self._progress)
         for cell in cells:
             with self._failing([cell]):
                 for entry in (cell.sae, *self._plan.compared_with(cell)):
@@ -230,6 +243,13 @@ class _StateRun:
                         reference.kept_fit(task, cell.origin)
         return {name: built for name, built in found.items() if isinstance(built, Built)}
 
+    def _dense_results(self) -> DenseResults:
+        """What the state is compared with; waits for it where the dense state runs still."""
+        if self._dense is None:
+            self._emit(DenseWanted())
+            self._dense = self._ask()
+        return self._dense
+
     def _time_saes(self, saes: Mapping[str, SAE[Any]]) -> None:
         """How fast SAEs are: as carefully as the suite asks for, and in a moment where it does not."""
         with self._watch.phase("speed"):
@@ -240,7 +260,7 @@ class _StateRun:
 
     def _report(self, cell: CellPlan, counted: Mapping[str, Sums], supplied: Built) -> None:
         """Values and intervals of one cell, as its record."""
-        dense = None if self._state.is_dense else self._job.dense_sums.get(cell.labels.sae, {})
+        dense = None if self._state.is_dense else self._dense_results().sums.get(cell.labels.sae, {})
         found = figures(self._plan.tasks, counted, dense, self._plan.suite.seed)
         if self._costing is not None:
             sae_costs = costs_of(supplied, self._outcome.sae_speeds[cell.labels.sae])

@@ -14,7 +14,7 @@ import torch
 from saetransfer.bench.commands import progress
 from saetransfer.bench.planning import plan, suite
 from saetransfer.bench.running import executors, lock, memory, state
-from saetransfer.bench.running.job import Job, JobDone, JobLost
+from saetransfer.bench.running.job import DenseResults, Job, JobDone, JobLost
 from saetransfer.leaderboard import store
 from saetransfer.leaderboard.record import Record
 from tests.bench.command import saetransfer
@@ -52,7 +52,7 @@ def test_a_signal_stops_a_run_which_says_how_to_go_on(
 
     monkeypatch.setattr(progress.PlainView, "job", send)
     suite_of(world, "hangs")
-    run = saetransfer(world, "run", "suite.yaml", "--out", "out")
+    run = saetransfer(world, "run", "suite.yaml", "--out", "out", "--jobs", "1")
     assert run.returncode == 128 + number
     assert number.name in run.stdout
     assert "the same command goes on from there" in run.stdout
@@ -131,7 +131,7 @@ def test_files_that_change_or_vanish_while_a_run_goes_on_are_noticed(world: Path
     (world / "stories.txt").unlink()
     if change:
         (world / "stories.txt").write_text(stories + "\n\nw1 w2 w3", encoding="utf-8")
-    end = state.run(planned, lambda event: None)
+    end = state.run(planned, lambda event: None, DenseResults)
     assert isinstance(end, JobLost)
     assert end.type == kind
     assert "stories.txt" in end.message or "was written meanwhile" in end.message
@@ -139,7 +139,7 @@ def test_files_that_change_or_vanish_while_a_run_goes_on_are_noticed(world: Path
 
 def test_a_state_as_planned_ends_well(world: Path) -> None:
     write_suite(world)
-    assert state.run(job(world), lambda event: None) == JobDone()
+    assert state.run(job(world), lambda event: None, DenseResults) == JobDone()
 
 
 def test_memory_that_runs_out_is_told_from_other_errors() -> None:

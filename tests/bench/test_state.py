@@ -10,7 +10,7 @@ import torch
 
 from saetransfer.bench.planning import grid, plan, suite
 from saetransfer.bench.running import state
-from saetransfer.bench.running.job import CellDone, Event, Job, PhaseStarted, Progress
+from saetransfer.bench.running.job import CellDone, DenseResults, Event, Job, PhaseStarted, Progress
 from saetransfer.leaderboard.record import Record, cell_id_of
 from saetransfer.tasks.shelf import metrics
 from tests.bench.world import make_world, write_suite
@@ -39,13 +39,13 @@ class Runner:
             model=planned.model.name,
             compressor=planned.compressor.name,
             saes=tuple(cell.labels.sae for cell in planned.cells),
-            dense_sums={
-                cell.labels.sae: dense[f"dense/{cell.labels.sae}"].per_document for cell in planned.cells if dense
-            },
+            dense=DenseResults(
+                {cell.labels.sae: dense[f"dense/{cell.labels.sae}"].per_document for cell in planned.cells if dense}
+            ),
             cache=self.cache,
         )
         told: list[Event] = []
-        state.run(job, told.append)
+        state.run(job, told.append, DenseResults)
         self.events += told
         for event in told:
             if isinstance(event, CellDone):

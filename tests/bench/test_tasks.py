@@ -13,7 +13,7 @@ import pytest
 from saetransfer.bench.measuring import batching
 from saetransfer.bench.planning import grid, plan, selection, suite
 from saetransfer.bench.running import state
-from saetransfer.bench.running.job import CellDone, Job
+from saetransfer.bench.running.job import CellDone, DenseResults, Job
 from saetransfer.bench.running.todo import record_of, todo
 from saetransfer.leaderboard import store
 from saetransfer.leaderboard.record import Record
@@ -163,10 +163,10 @@ class Again:
             source=self.source, model=planned.model.name, compressor=planned.compressor.name, saes=saes,
             prepare=tuple(sorted(prepare.saes)) if prepare else (),
             read=tuple(sorted(prepare.conventions)) if prepare else (),
-            dense_sums=dense, cache=self.cache,
+            dense=DenseResults(dense), cache=self.cache,
         )  # fmt: skip
         told: list[Any] = []
-        state.run(job, told.append)
+        state.run(job, told.append, DenseResults)
         records = [event.record for event in told if isinstance(event, CellDone)]
         for record in records:
             store.write(record, self.out)

@@ -55,7 +55,7 @@ class Scene:
             position=torch.zeros_like(rows),
             state_hidden=lambda: x,
             dense_hidden=None if dense else lambda: x + self.dense_shift[rows],
-            logits=self.logits,
+            logits=lambda hidden: self.logits(hidden).T,
         )
         state = StateBatch(unit=self.unit[rows], scored=self.scored[rows], predictions=predictions)
         mean = self.x.mean(dim=0)

@@ -11,7 +11,7 @@ from saetransfer.tasks import predictions
 from saetransfer.tasks.estimate import estimate
 from saetransfer.tasks.perplexity import Perplexity
 from saetransfer.tasks.task import DOCUMENTS, with_dense_cell
-from tests.tasks.cells import VOCABULARY, Sae, Scene, latents
+from tests.tasks.cells import Sae, Scene, latents
 
 TASK = Perplexity()
 SCENE = Scene()
@@ -122,7 +122,7 @@ def test_no_figure_depends_on_how_many_tokens_are_predicted_at_once(
     monkeypatch: pytest.MonkeyPatch, chunk_tokens: int
 ) -> None:
     usual = SCENE.figures(TASK, NOISY)
-    monkeypatch.setattr(predictions, "_CHUNK_NUMBERS", chunk_tokens * VOCABULARY)
+    monkeypatch.setattr(predictions, "_tokens_at_once", lambda n_words, device: chunk_tokens)
     found = {name: figure.value for name, figure in SCENE.figures(TASK, NOISY).items() if figure.value is not None}
     assert found == pytest.approx({name: usual[name].value for name in found}, rel=1e-6)
     assert len(found) == len(usual) - 1  # there is no dense cell to have a gap to

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import ray
@@ -23,12 +24,13 @@ from ....leaderboard.store import slug
 from ...planning.suite import SuiteFile
 from .. import artifacts
 from ..artifacts import Artifacts
-from ..job import CellDone, Event, Job, JobDone, JobLost, PhaseStarted
+from ..job import CellDone, DenseResults, DenseWanted, Event, Job, JobDone, JobLost, PhaseStarted
 from ..memory import OUT_OF_MEMORY
 from ..run import Settings
 from .connection import nodes
 from .demands import Demand
-from .host import Delivery, Errand, Key, Log, host, versions
+from .host import Delivery, Errand, Log, host, versions
+from .mailbox import Key, Letter, Offer, open_mailbox
 from .parcels import artifact_parcel, packed, unpack
 from .suite_files import files_of
 
@@ -48,10 +50,21 @@ class _Task:
     """As it was handed in."""
     left: Job
     """Without the cells that are done."""
-    messages: Any
-    """Ray's generator of what the node sends."""
+    messages: Any = None
+    """Ray's generator of what the node sends; None while the task is held back until its dense state is done."""
     attempts: int = 1
+    was_heard: bool = False
+    """Whether this attempt has sent anything."""
+    asks: bool = False
+    """Whether this attempt waits for its dense state."""
+    made: set[str] = field(default_factory=set)
+    """Artifacts that it has sent, by the names of their folders."""
     hopeless_since: float | None = None
+
+    @property
+    def address(self) -> str:
+        """Where a letter reaches this attempt."""
+        return f"{self.job.name}, attempt {self.attempts}"
 
 
 class RayExecutor:
@@ -81,6 +94,11 @@ class RayExecutor:
         """Whether another job can be taken now."""
         return len(self._tasks) < (self._slots or _QUEUED * self._places)
 
+    @property
+    def has_place(self) -> bool:
+        """Whether a node is idle, as far as this run knows."""
+        return self.has_room and len(self._tasks) < self._places
+
     def submit(self, job: Job) -> None:
         """Hand a job to Ray, unless no node could ever hold it."""
         demand = Demand.of(job)
@@ -88,41 +106,65 @@ class RayExecutor:
             self._refused.append((job, JobLost("NoSuchNode", shortage, status="skipped")))
             return
         self._places = sum(demand.places(node) for node in self._nodes)
-        self._tasks.append(_Task(job, job, self._start(job)))
+        task = _Task(job, job)
+        self._start(task)
+        self._tasks.append(task)
 
     def poll(self, timeout_seconds: float) -> list[tuple[Job, Event]]:
         """What jobs have told since the last call; waits for something at most that long."""
         told, self._refused = self._refused, []
-        if self._tasks and not told:
-            ready, _ = ray.wait([task.messages for task in self._tasks], timeout=timeout_seconds)
+        sending = [task.messages for task in self._tasks if task.messages is not None]
+        if sending and not told:
+            ready, _ = ray.wait(sending, timeout=timeout_seconds)
             for task in [task for task in self._tasks if task.messages in ready]:
                 told += [(task.job, event) for event in self._heard(task)]
             told += self._hopeless()
+            self._make_way()
         return told
+
+    def answer(self, job: Job, dense: DenseResults) -> None:
+        """Tell a job what its dense state has found, and offer it what that has made."""
+        task = next(task for task in self._tasks if task.job.name == job.name)
+        task.left = replace(task.left, dense=dense, waits_for=None)
+        task.asks = False
+        if task.messages is None:
+            self._start(task)
+        else:
+            offered = self._offer(key for key in job.artifacts if self._artifacts.folder(key).name not in task.made)
+            self._mailbox.put.remote(task.address, Letter(dense, offered))
 
     def close(self) -> None:
         """End all jobs at once."""
         for task in self._tasks:
-            ray.cancel(task.messages, force=True)
+            _cancel(task)
         self._tasks.clear()
         self._mark.unlink(missing_ok=True)
         with suppress(OSError):  # this process may be writing something else there
             self._mark.parent.rmdir()
 
-    def _start(self, job: Job) -> Any:
+    @cached_property
+    def _mailbox(self) -> Any:
+        return open_mailbox()
+
+    def _start(self, task: _Task) -> None:
+        """Start what is left of a task."""
+        job = task.left
         demand = Demand.of(job)
-        present = [key for key in job.artifacts if self._artifacts.find(key) is not None]
+        offered = self._offer(job.artifacts)
+        present = [key for key, _ in offered]
         errand = Errand(
             job=replace(job, artifacts=()),
-            offered=tuple((key, self._offered(key)) for key in present),
+            offered=offered,
             wanted=tuple(key for key in job.artifacts if key not in present),
             files=self._files,
             files_parcel=self._files_parcel,
             mark=self._mark.relative_to(self._cache),
             versions=self._versions,
             timeout_seconds=self._timeout_seconds,
+            mailbox=self._mailbox if job.waits_for else None,
+            address=task.address,
         )
-        task = ray.remote(host).options(
+        remote = ray.remote(host).options(
             name=job.name,
             num_returns="streaming",
             num_cpus=demand.cpus,
@@ -130,7 +172,12 @@ class RayExecutor:
             memory=demand.memory_bytes or None,
             max_retries=0,  # what was done already must not be done again: see `_again`
         )
-        return task.remote(errand)
+        task.messages = remote.remote(errand)
+        task.was_heard = task.asks = False
+
+    def _offer(self, keys: Iterable[Key]) -> Offer:
+        """What there is of some artifacts."""
+        return tuple((key, self._offered(key)) for key in keys if self._artifacts.find(key) is not None)
 
     def _offered(self, key: Key) -> Any:
         """The reference of an artifact in the object store, where it stays while jobs that run may need it."""
@@ -147,8 +194,10 @@ class RayExecutor:
             return self._ended(task, JobLost(type(error.cause).__name__, str(error.cause), str(error)))
         except (RayError, StopIteration) as error:
             return self._again(task, error)
+        task.was_heard = True
         if isinstance(message, Delivery):
             self._receive(message)
+            task.made.add(self._artifacts.folder(message.key).name)
         elif isinstance(message, Log):
             self._logs.mkdir(parents=True, exist_ok=True)
             name = "__".join(map(slug, task.job.name.split("/")))
@@ -156,6 +205,7 @@ class RayExecutor:
         else:
             done = {event.record.labels.sae for event in message if isinstance(event, CellDone)}
             task.left = replace(task.left, saes=tuple(sae for sae in task.left.saes if sae not in done))
+            task.asks = task.asks or any(isinstance(event, DenseWanted) for event in message)
             if isinstance(message[-1], JobDone | JobLost):
                 self._forget(task)
             return message
@@ -173,8 +223,18 @@ class RayExecutor:
         if task.attempts == _ATTEMPTS:
             return self._ended(task, JobLost(kind, f"Lost {_ATTEMPTS} times; the last time: {_sentence(error)}"))
         task.attempts += 1
-        task.messages = self._start(task.left)
+        self._start(task)
         return [PhaseStarted("start")]
+
+    def _make_way(self) -> None:
+        """Take places back from tasks that wait for a dense state which has none, since its node was lost.
+
+        What is left of them starts when the dense state is done.
+        """
+        unheard = {task.job.name for task in self._tasks if not task.was_heard}
+        for task in self._tasks:
+            if task.asks and task.left.waits_for in unheard:
+                _cancel(task)
 
     def _hopeless(self) -> list[tuple[Job, Event]]:
         """Jobs that no node is left for; asked now and then."""
@@ -187,7 +247,7 @@ class RayExecutor:
             shortage = Demand.of(task.job).shortage(self._nodes)
             task.hopeless_since = None if shortage is None else task.hopeless_since or now
             if shortage and task.hopeless_since and now - task.hopeless_since > _PATIENCE_SECONDS:
-                ray.cancel(task.messages, force=True)
+                _cancel(task)
                 told += [(task.job, event) for event in self._ended(task, JobLost("NoSuchNode", shortage))]
         return told
 
@@ -200,6 +260,12 @@ class RayExecutor:
         self._tasks.remove(task)
         used = {self._artifacts.folder(key).name for other in self._tasks for key in other.job.artifacts}
         self._parcels = {name: parcel for name, parcel in self._parcels.items() if name in used}
+
+
+def _cancel(task: _Task) -> None:
+    if task.messages is not None:
+        ray.cancel(task.messages, force=True)
+    task.messages = None
 
 
 def _sentence(error: Exception) -> str:

@@ -7,7 +7,7 @@ noticed in the same way, and the libraries are loaded once for all jobs that com
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -20,7 +20,8 @@ from ...planning.suite import SuiteFile
 from .. import artifacts
 from ..artifacts import Artifacts
 from ..executors import LocalExecutor
-from ..job import Event, Job, JobDone, JobLost, Progress
+from ..job import DenseWanted, Event, Job, JobDone, JobLost, Progress
+from .mailbox import Key, Letter, Offer
 from .parcels import Parcel, artifact_parcel, unpack
 from .suite_files import SuiteFiles
 
@@ -30,16 +31,13 @@ _LOG_BYTES = 2**20
 """Of what a job prints, the last part that travels back."""
 _COMPARED = ("saetransfer", "torch", "transformers", "sae-lens")
 
-Key = Mapping[str, Any]
-
 
 @dataclass(frozen=True)
 class Errand:
     """A job with all that a node needs for it."""
 
     job: Job
-    offered: tuple[tuple[Key, Any], ...]
-    """Artifacts that the driver has: key, and the reference of the parcel."""
+    offered: Offer
     wanted: tuple[Key, ...]
     """Artifacts that the driver has not, and that the job may make."""
     files: SuiteFiles
@@ -49,6 +47,10 @@ class Errand:
     """A file below the driver's artifact folder: a node that sees it there shares that folder."""
     versions: dict[str, str]
     timeout_seconds: float | None
+    mailbox: Any
+    """Where the answer comes if the job asks; None for a job that waits for nothing."""
+    address: str
+    """Of this errand, in the mailbox."""
 
 
 @dataclass(frozen=True)
@@ -85,11 +87,15 @@ def host(errand: Errand) -> Iterator[Message]:
     kept = Artifacts(cache)
     artifacts.sweep(cache)
     with artifacts.working(cache):
-        for key, reference in errand.offered:
-            _fetch(kept, key, reference)
+        _fetch_all(kept, errand.offered)
         job = replace(errand.job, cache=cache, source=_placed(errand, kept))
         wanted = [] if (cache / errand.mark).is_file() else list(errand.wanted)
-        yield from _done(job, kept, wanted, errand.timeout_seconds)
+        yield from _done(job, kept, wanted, errand)
+
+
+def _fetch_all(kept: Artifacts, offered: Offer) -> None:
+    for key, reference in offered:
+        _fetch(kept, key, reference)
 
 
 def _fetch(kept: Artifacts, key: Key, reference: Any) -> Path:
@@ -109,12 +115,23 @@ def _placed(errand: Errand, kept: Artifacts) -> SuiteFile:
     return files.moved(source, _fetch(kept, files.key, errand.files_parcel))
 
 
-def _done(job: Job, kept: Artifacts, wanted: list[Key], timeout_seconds: float | None) -> Iterator[Message]:
+def _done(job: Job, kept: Artifacts, wanted: list[Key], errand: Errand) -> Iterator[Message]:
     """Run the job; artifacts are sent as soon as they are there, and before the last event."""
     logs = artifacts.workspace(job.cache) / "logs"
-    with closing(LocalExecutor(1, logs, timeout_seconds)) as executor:
+    answer: Any = None
+    with closing(LocalExecutor(1, logs, errand.timeout_seconds)) as executor:
         executor.submit(job)
         for events in _told(executor):
+            if any(isinstance(event, DenseWanted) for event in events):
+                answer = errand.mailbox.take.remote(errand.address)
+            if answer is not None and ray.wait([answer], timeout=0)[0]:
+                letter: Letter = ray.get(answer)
+                answer = None
+                _fetch_all(kept, letter.offered)
+                wanted = [key for key in wanted if key not in [offered for offered, _ in letter.offered]]
+                executor.answer(job, letter.dense)
+            if not events:
+                continue
             for key in [key for key in wanted if kept.find(key) is not None]:
                 wanted.remove(key)
                 yield Delivery(key, artifact_parcel(kept.folder(key)))
@@ -124,7 +141,7 @@ def _done(job: Job, kept: Artifacts, wanted: list[Key], timeout_seconds: float |
 
 
 def _told(executor: LocalExecutor) -> Iterator[tuple[Event, ...]]:
-    """Events until the last; mere progress is told now and then."""
+    """Events until the last, or none where there are none; mere progress is told now and then."""
     events: list[Event] = []
     told = time.monotonic()
     while not events or not isinstance(events[-1], JobDone | JobLost):
@@ -135,6 +152,8 @@ def _told(executor: LocalExecutor) -> Iterator[tuple[Event, ...]]:
             told = time.monotonic()
             if not isinstance(events[-1], JobDone | JobLost):
                 events.clear()
+        elif not events:
+            yield ()
 
 
 def _without_old_progress(events: Sequence[Event]) -> tuple[Event, ...]:
