@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from .losses import cross_entropy_nats, kl_nats
+from .losses import cross_entropy_nats, kl_nats, log_probabilities
 
 Hidden = Float[Tensor, "token d_model"]
 Logits = Float[Tensor, "vocabulary token"]
@@ -161,7 +161,7 @@ class Predictions:
 
     def _log_probs(self, hidden: Hidden) -> Logits:
         """In float32, whatever the model's dtype."""
-        return torch.log_softmax(self._logits(hidden).float(), dim=0)
+        return log_probabilities(self._logits(hidden))
 
     def _cross_entropy(
         self, log_probs: Logits, columns: Int[Tensor, " chunk"] | None, tokens: Int[Tensor, " chunk"]

@@ -100,7 +100,7 @@ def test_a_node_that_is_killed_costs_only_what_ran_there(cluster: Cluster, local
     victim = cluster.add_node(num_cpus=1, env_vars={"SAETRANSFER_CACHE": str(tmp_path / "victim")})
 
     def kill_a_node() -> None:
-        # Once the dense state is done, each of three nodes has one of the four others.
+        # When the dense state is done, each of three nodes has one of the four others.
         while len(cells := sorted((world / "out" / "cells").glob("*.json"))) < 4:
             time.sleep(0.05)
         at_the_kill.update((path.name, path.read_bytes()) for path in cells)
@@ -115,6 +115,31 @@ def test_a_node_that_is_killed_costs_only_what_ran_there(cluster: Cluster, local
     assert at_the_kill
     assert any((tmp_path / "victim").iterdir()), "the node that was killed had been given nothing to do"
     assert {name: (world / "out" / "cells" / name).read_bytes() for name in at_the_kill} == at_the_kill
+
+
+def test_a_state_that_waits_makes_way_for_a_dense_one_whose_node_is_lost(locally: Path, tmp_path: Path) -> None:
+    world = fresh(locally, tmp_path)
+    two = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    caches = [tmp_path / "node-a", tmp_path / "node-b"]
+    nodes = {cache: two.add_node(num_cpus=1, env_vars={"SAETRANSFER_CACHE": str(cache)}) for cache in caches}
+    killed: list[Path] = []
+
+    def kill_the_dense_node() -> None:
+        while len(begun := [log for cache in caches for log in cache.rglob("toy__*.log")]) < 2:
+            time.sleep(0.05)
+        log = next(log for log in begun if log.name == "toy__dense.log")
+        killed.append(next(cache for cache in caches if log.is_relative_to(cache)))
+        nodes[killed[0]].all_processes["raylet"][0].process.kill()
+
+    killer = threading.Thread(target=kill_the_dense_node, daemon=True)
+    killer.start()
+    try:
+        finished = on_ray(two, world)
+    finally:
+        two.shutdown()
+    assert killed, "the dense state and another one never ran side by side"
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    same(records(world / "out"), records(locally / "local"))
 
 
 def test_what_no_node_could_ever_hold_is_skipped_and_says_so(
