@@ -18,6 +18,7 @@ from .commands.doctor_cli import doctor
 from .commands.gate_cli import compare, export, merge, publish, validate
 from .commands.sae_cli import sae_app
 from .running import workers
+from .running.readiness import getting_ready
 
 app = typer.Typer(
     name="saetransfer",
@@ -122,11 +123,10 @@ def run(  # noqa: PLR0913 - each argument is an option of the command
     )
     if (code := nothing_to_do(suite, options)) is not None:
         raise typer.Exit(code)
-    if options.executor == "local" and not options.dry_run:
-        workers.warm_up()
-    from .commands import run_command
+    with getting_ready(options):
+        from .commands import run_command
 
-    raise typer.Exit(run_command.run(suite, options))
+        raise typer.Exit(run_command.run(suite, options))
 
 
 @app.command("try")

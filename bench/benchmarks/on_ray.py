@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -14,6 +15,8 @@ from ...leaderboard.record import Measurement
 from . import command
 
 _ROUNDS = 2
+_SETTLING_SECONDS = 10.0
+"""Until Ray's own processes have started on all nodes: here they share the cores with those of the run."""
 
 Figures = dict[str, dict[str, Measurement]]
 """By cell id and metric."""
@@ -56,6 +59,7 @@ def _cluster(n_nodes: int, folder: Path) -> Iterator[str]:
     try:
         for index in range(n_nodes):
             cluster.add_node(num_cpus=1, env_vars={"SAETRANSFER_CACHE": str(folder / f"node-{index}")})
+        time.sleep(_SETTLING_SECONDS)
         yield str(cluster.address)
     finally:
         cluster.shutdown()

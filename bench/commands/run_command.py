@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -35,27 +32,30 @@ from .run_options import RunOptions
 
 
 def run(name: str, options: RunOptions) -> int:
-    """`saetransfer run`; returns the exit code."""
+    """`saetransfer run`; returns the exit code.
+
+    With Ray, this process is the driver of a cluster already.
+    """
     console = make_console(terminal.WIDTH)
+    place = _place(options)
     source = suite.load(name, options.overrides, options.trusts_remote_code)
     planned = _planned(source, options.only)
     folder = options.folder(source.suite.name)
     cache = artifacts.default_folder()
-    with _place(options) as place:
-        if options.dry_run:
-            work = todo(planned, folder, cache, place.device, options.rerun)
-            layout = _layout(place, planned, work, options.slots)
-            PlanTable(planned, work, folder, console).show(place, layout, cache)
-            return 0
-        with only_run_in(folder):
-            store.remove_stale_temporaries(folder, 0.0)  # no other run writes here now, so that all of them are stale
-            work = todo(planned, folder, cache, place.device, options.rerun)
-            settings = prepare(place, planned, work, folder, cache, options.slots)
-            settings = replace(settings, timeout_seconds=options.timeout_seconds)
-            if work.n_cells:
-                executor = place.executor(source, settings, options.slots)
-                if code := _ran(Run(source, planned, work, settings), executor, work.n_cells, folder, console):
-                    return code
+    if options.dry_run:
+        work = todo(planned, folder, cache, place.device, options.rerun)
+        layout = _layout(place, planned, work, options.slots)
+        PlanTable(planned, work, folder, console).show(place, layout, cache)
+        return 0
+    with only_run_in(folder):
+        store.remove_stale_temporaries(folder, 0.0)  # no other run writes here now, so that all of them are stale
+        work = todo(planned, folder, cache, place.device, options.rerun)
+        settings = prepare(place, planned, work, folder, cache, options.slots)
+        settings = replace(settings, timeout_seconds=options.timeout_seconds)
+        if work.n_cells:
+            executor = place.executor(source, settings, options.slots)
+            if code := _ran(Run(source, planned, work, settings), executor, work.n_cells, folder, console):
+                return code
     records = [record for cell in planned.cells if (record := record_of(cell, folder)) is not None]
     known = definitions()
     if len(records) == len(planned.cells) and (not work.n_cells or all(record.status == "ok" for record in records)):
@@ -63,20 +63,13 @@ def run(name: str, options: RunOptions) -> int:
     return conclude(records, known, work.done, folder, console)
 
 
-@contextmanager
-def _place(options: RunOptions) -> Iterator[Place]:
+def _place(options: RunOptions) -> Place:
     """Where to run: this machine or a Ray cluster."""
     if options.executor == "local":
-        if options.address is not None:
-            raise UsageError("--address: it says where a Ray cluster is, so it needs --executor ray.")
-        yield Here(chosen_device(options.device))
-        return
-    if find_spec("ray") is None:
-        raise UsageError("--executor ray: Ray is not installed. To install it: pip install 'saetransfer[ray]'")
+        return Here(chosen_device(options.device))
     from ..running.cluster.place import on_ray
 
-    with on_ray(options.address, options.device) as place:
-        yield place
+    return on_ray(options.device)
 
 
 def _ran(run: Run, executor: Executor, n_cells: int, folder: Path, console: Console) -> int:

@@ -56,7 +56,7 @@ class Scene:
 def count(scene: Scene, cells: Sequence[CellPlan]) -> Counted:
     """The sums of every task on every cell; on the dense state also what other states need of it."""
     counted: Counted = {cell.labels.sae: {} for cell in cells}
-    for kind in (_text_tasks, _labelled_tasks, _model_tasks):
+    for kind in (_labelled_tasks, _text_tasks, _model_tasks):  # first what other states may be waiting for
         for name, sums in kind(scene, cells).items():
             counted[name] |= sums
     return counted

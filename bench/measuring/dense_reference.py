@@ -43,6 +43,13 @@ class DenseReference:
         self.origins: list[SaeEntry] = self._stock.fitted_origins(prepend_bos)
         """Frozen SAEs with which labelled tasks are fitted on the dense state."""
 
+    @property
+    def keys(self) -> list[Mapping[str, Any]]:
+        """Of all that it leaves."""
+        readings = [self._keys.reading(name, self._bos) for name in self._widths()]
+        fits = [self._keys.fit(task, entry, self._bos) for task in self._plan.labelled_tasks for entry in self.origins]
+        return [*readings, *fits]
+
     def has_fit(self, task: LabelledTask, entry: SaeEntry) -> bool:
         """Whether a task's fit with a frozen SAE is kept."""
         return self._stock.has_fit(task, entry, self._bos)

@@ -29,8 +29,11 @@ class Executor(Protocol):
         """What jobs have told since the last call; waits for something at most that long."""
         ...
 
-    def answer(self, job: Job, dense: DenseResults) -> None:
-        """Tell a job that has asked (`DenseWanted`) what its dense state has found."""
+    def answer(self, job: Job, dense: DenseResults | None) -> None:
+        """Tell a job that has asked (`DenseWanted`) what its dense state has found.
+
+        None where the artifacts that it asked for are there, while the dense state runs still.
+        """
         ...
 
     def close(self) -> None:

@@ -92,8 +92,8 @@ class LocalExecutor:
                 self._end(running)
         return told
 
-    def answer(self, job: Job, dense: DenseResults) -> None:
-        """Tell a job what its dense state has found; one that died meanwhile is noticed by `poll`."""
+    def answer(self, job: Job, dense: DenseResults | None) -> None:
+        """Tell a job what it has asked for; one that died meanwhile is noticed by `poll`."""
         running = next(running for running in self._running if running.job.name == job.name)
         if running.waits_since is not None:
             running.start += time.monotonic() - running.waits_since

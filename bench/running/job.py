@@ -43,8 +43,8 @@ class Job:
     dense: DenseResults = field(default_factory=DenseResults)
     """What it is compared with, as far as that is known when it starts."""
     waits_for: str | None = None
-    """Name of the dense state's job where that runs still: this one asks for its results when it can do no more without
-    them."""
+    """Name of the dense state's job where that runs still: this one asks for what it needs of it when it can do no more
+    without."""
     artifacts: tuple[Mapping[str, Any], ...] = ()
     """Keys of what it may use of the cache, or make there."""
     memory_bytes: int | None = None
@@ -90,7 +90,10 @@ class CellDone:
 
 @dataclass(frozen=True)
 class DenseWanted:
-    """The job can do no more before it is told the results of its dense state."""
+    """The job can do no more before some artifacts of its dense state are there or, if it names none, its results."""
+
+    artifacts: tuple[Mapping[str, Any], ...] = ()
+    """Their keys."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,7 @@
-"""Memory of a process: giving back what is free, and how it shows that there was none left."""
+"""Memory of a process: giving back what is free, and how it shows that there was none left.
+
+PyTorch is imported where it is needed: a node of a cluster that hands jobs to workers does without it.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,6 @@ import ctypes
 import os
 from contextlib import suppress
 from pathlib import Path
-
-import torch
 
 OUT_OF_MEMORY = "OutOfMemory"
 """Type of the failure in records, whichever library ran out."""
@@ -27,6 +28,8 @@ def give_back() -> None:
 
 def ran_out(error: BaseException) -> bool:
     """Whether an exception, or one that it was raised from, says that there was no memory left."""
+    import torch
+
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     # The allocators of the CPU and of bitsandbytes raise what cannot be told from other errors but by its text.

@@ -17,6 +17,7 @@ from ..planning.needs import memory_bytes
 from ..planning.suite import SuiteFile
 from . import environment, known_times
 from .artifact_keys import ArtifactKeys
+from .artifacts import Artifacts
 from .executor import Executor
 from .interruption import requests
 from .job import CellDone, DenseResults, DenseWanted, Job, JobLost, PhaseStarted, Progress
@@ -61,8 +62,9 @@ class Run:
         names = set(work.cells) | set(work.prepare)
         self._pending = [state for state in plan.states if state.name in names]
         self._unfinished = {state.name for state in self._pending}
-        self._asked_at: dict[str, tuple[Job, float]] = {}
-        """Jobs that wait for their dense state, by name, and since when."""
+        self._artifacts = Artifacts(settings.cache)
+        self._asked: dict[str, tuple[Job, DenseWanted, float]] = {}
+        """Jobs that wait for their dense state, by name: for what, and since when."""
 
     def run(self, view: View, executor: Executor) -> None:
         """Run all jobs.
@@ -104,11 +106,12 @@ class Run:
 
     def _answer(self, executor: Executor) -> None:
         """Tell jobs what they wait for, as far as it is there."""
-        for name, (job, since) in list(self._asked_at.items()):
-            if job.waits_for not in self._unfinished:
-                del self._asked_at[name]
+        for name, (job, wanted, since) in list(self._asked.items()):
+            is_done = job.waits_for not in self._unfinished
+            if is_done or (wanted.artifacts and all(map(self._artifacts.is_made, wanted.artifacts))):
+                del self._asked[name]
                 self._started[name] += time.monotonic() - since
-                executor.answer(job, self._dense_results(self._state(name)))
+                executor.answer(job, self._dense_results(self._state(name)) if is_done else None)
 
     def _dense_results(self, state: StatePlan) -> DenseResults:
         """What the records of the dense state say, for the cells of another one that are to be measured."""
@@ -136,7 +139,7 @@ class Run:
             read=tuple(sorted(preparation.conventions)),
             dense=DenseResults() if state.is_dense or waits_for else self._dense_results(state),
             waits_for=waits_for,
-            artifacts=self._artifacts(state),
+            artifacts=self._artifact_keys(state),
             memory_bytes=memory_bytes(state),
             cache=settings.cache,
             device=settings.device,
@@ -146,7 +149,7 @@ class Run:
             cell_ids={cell.labels.sae: cell.cell_id for cell in cells},
         )
 
-    def _artifacts(self, state: StatePlan) -> tuple[Mapping[str, Any], ...]:
+    def _artifact_keys(self, state: StatePlan) -> tuple[Mapping[str, Any], ...]:
         keys = ArtifactKeys(self._plan, state, self._settings.device).of(state.cells)
         return tuple({canonical_json(key): key for key in keys}.values())
 
@@ -157,7 +160,7 @@ class Run:
         elif isinstance(event, Progress):
             view.job(job.name, self._phases[job.name], event.fraction)
         elif isinstance(event, DenseWanted):
-            self._asked_at[job.name] = (job, time.monotonic())
+            self._asked[job.name] = (job, event, time.monotonic())
             view.job(job.name, "waits for the dense state", 0.0)
         elif isinstance(event, CellDone):
             if event.table is not None:
@@ -169,7 +172,7 @@ class Run:
                     self._write(job.name, self._lost(job, cell, event), view)
             else:
                 self._note_time(job)
-            self._asked_at.pop(job.name, None)
+            self._asked.pop(job.name, None)
             self._unfinished.discard(job.name)
             view.job_ended(job.name)
 

@@ -61,6 +61,10 @@ class SaeSupply:
         """Key of an SAE that is made."""
         return sae_key(self.plan, self.state, entry, self.bos)
 
+    def keys_of_dense(self, entries: Iterable[SaeEntry]) -> list[dict[str, Any]]:
+        """Keys of what the dense state makes of some entries and of what they are made from."""
+        return [self.key(one) for entry in entries for one in lineage.ancestors(entry) if one.on == "dense"]
+
     def supply(
         self,
         entries: Iterable[SaeEntry],

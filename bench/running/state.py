@@ -48,12 +48,12 @@ from .profiling import Stopwatch
 from .sae_supply import Supplied, needs_no_other_state
 from .supply import Supply
 
+Ask = Callable[[], DenseResults | None]
+"""Waits for what the last `DenseWanted` has asked for: the results of the dense state, or None for its artifacts."""
 
-def run(job: Job, emit: Callable[[Event], None], ask: Callable[[], DenseResults]) -> JobDone | JobLost:
+
+def run(job: Job, emit: Callable[[Event], None], ask: Ask) -> JobDone | JobLost:
     """Measure a state; every wanted cell ends in a record, whatever happens.
-
-    Args:
-        ask: returns, once they are there, the results of the dense state; called where that runs still.
 
     Returns:
         How the job ended: lost where the suite's files are not what they were when the run was planned.
@@ -112,9 +112,7 @@ class _Outcome:
 
 
 class _StateRun:
-    def __init__(
-        self, job: Job, plan: Plan, state: StatePlan, emit: Callable[[Event], None], ask: Callable[[], DenseResults]
-    ) -> None:
+    def __init__(self, job: Job, plan: Plan, state: StatePlan, emit: Callable[[Event], None], ask: Ask) -> None:
         self._job = job
         self._ask = ask
         self._dense = None if job.waits_for else job.dense
@@ -226,7 +224,7 @@ class _StateRun:
         if self._dense is None:
             with self._watch.phase("saes"):
                 found = saes.supply(filter(needs_no_other_state, entries), found, model, self._progress)
-        self._dense_results()
+        self._wait_for([*reference.keys, *saes.keys_of_dense(entries)])
         with self._watch.phase("saes"):
             found = saes.supply(entries, found, model, self._progress)
         for cell in cells:
@@ -243,11 +241,16 @@ class _StateRun:
                         reference.kept_fit(task, cell.origin)
         return {name: built for name, built in found.items() if isinstance(built, Built)}
 
-    def _dense_results(self) -> DenseResults:
-        """What the state is compared with; waits for it where the dense state runs still."""
+    def _wait_for(self, keys: Sequence[Mapping[str, Any]]) -> None:
+        """Wait for artifacts of the dense state, or for its results, where it runs still."""
         if self._dense is None:
-            self._emit(DenseWanted())
+            self._emit(DenseWanted(tuple(keys)))
             self._dense = self._ask()
+
+    def _dense_results(self) -> DenseResults:
+        """What the state is compared with."""
+        while self._dense is None:
+            self._wait_for([])
         return self._dense
 
     def _time_saes(self, saes: Mapping[str, SAE[Any]]) -> None:

@@ -46,7 +46,8 @@ class DenseLast:
         self._dense: Job | None = None
         self._open = 0
         self._told: queue.Queue[tuple[Job, Event]] = queue.Queue()
-        self._answers: dict[str, queue.Queue[DenseResults]] = {}
+        self.answers: list[DenseResults | None] = []
+        self._answers: dict[str, queue.Queue[DenseResults | None]] = {}
 
     @property
     def has_room(self) -> bool:
@@ -77,11 +78,12 @@ class DenseLast:
         except queue.Empty:
             return []
         if isinstance(event, DenseWanted):
-            self._answers[job.name] = queue.Queue()
+            self._answers.setdefault(job.name, queue.Queue())
         self._open -= isinstance(event, JobDone | JobLost)
         return [(job, event)]
 
-    def answer(self, job: Job, dense: DenseResults) -> None:
+    def answer(self, job: Job, dense: DenseResults | None) -> None:
+        self.answers.append(dense)
         self._answers[job.name].put(dense)
 
     def close(self) -> None:
@@ -92,7 +94,7 @@ class DenseLast:
         return self._open == len(early) + 1 and all(job.name in self._answers for job in early)
 
     def _start(self, job: Job) -> None:
-        def ask() -> DenseResults:
+        def ask() -> DenseResults | None:
             while job.name not in self._answers:
                 time.sleep(0.01)
             return self._answers[job.name].get(timeout=60)
@@ -123,6 +125,12 @@ def test_states_do_all_they_can_before_the_dense_one_is_done_and_come_to_the_sam
     assert [job.waits_for for job in early.submitted] == [None, "toy/dense", "toy/dense"]
     # Each of the two has trained its own SAE; those that need one of the dense state came later.
     assert len(early.made_before_dense) == 2
+    # They went on when the dense state had read its text and made its SAE, and were told its figures in the end.
+    assert early.answers[:2] == [None, None]
+    assert all(
+        answer is not None and answer.sums.keys() == {"frozen", "native", "once", "tuned"}
+        for answer in early.answers[2:]
+    )
     _, expected = run_on(world, lambda cache: DenseLast(1, cache), "late", tasks=tasks)
     assert found.keys() == expected.keys()
     for name, record in expected.items():

@@ -1,17 +1,21 @@
-"""Being connected to a Ray cluster."""
+"""Being connected to a Ray cluster. No library that loads models is imported here: nodes can do so meanwhile."""
 
 from __future__ import annotations
 
 import logging
 import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from ...errors import UsageError
-from .demands import Node
+from .. import workers
+
+Node = Mapping[str, float]
+"""What one node has in all: `CPU`, `GPU`, `memory` (bytes), as Ray counts them."""
 
 _KNOCK_SECONDS = 10.0
 
@@ -38,6 +42,17 @@ def connected(address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def warm_up() -> None:
+    """Let every node load the libraries of its first worker while this process loads its own and plans.
+
+    Ray gives the process that has begun so to the first job on that node, as long as it is idle.
+    """
+    for node in ray.nodes():
+        if node["Alive"] and node["Resources"].get("CPU", 0) >= 1:
+            there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            ray.remote(workers.warm_up).options(num_cpus=1, max_retries=0, scheduling_strategy=there).remote()
 
 
 def _knock(address: str) -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..job import Job
-
-Node = Mapping[str, float]
-"""What one node has in all: `CPU`, `GPU`, `memory` (bytes), as Ray counts them."""
+from .connection import Node
 
 
 @dataclass(frozen=True)

@@ -122,10 +122,11 @@ class RayExecutor:
             self._make_way()
         return told
 
-    def answer(self, job: Job, dense: DenseResults) -> None:
-        """Tell a job what its dense state has found, and offer it what that has made."""
+    def answer(self, job: Job, dense: DenseResults | None) -> None:
+        """Tell a job what its dense state has found so far, and offer it what that has made."""
         task = next(task for task in self._tasks if task.job.name == job.name)
-        task.left = replace(task.left, dense=dense, waits_for=None)
+        if dense is not None:
+            task.left = replace(task.left, dense=dense, waits_for=None)
         task.asks = False
         if task.messages is None:
             self._start(task)

@@ -22,7 +22,7 @@ Offer = tuple[tuple[Key, Any], ...]
 class Letter:
     """What a job has waited for."""
 
-    dense: DenseResults
+    dense: DenseResults | None
     offered: Offer
 
 

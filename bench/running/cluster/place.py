@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...planning.grid import StatePlan
@@ -12,7 +11,7 @@ from ...planning.suite import SuiteFile
 from ..executor import Executor
 from ..places import Layout
 from ..run import Settings
-from .connection import connected, device_for, nodes
+from .connection import device_for, nodes
 from .demands import Demand
 from .executor import RayExecutor
 
@@ -44,12 +43,10 @@ class OnRay:
         return RayExecutor(source, settings, slots)
 
 
-@contextmanager
-def on_ray(address: str | None, device: str | None) -> Iterator[OnRay]:
-    """The cluster at an address, while it is needed.
+def on_ray(device: str | None) -> OnRay:
+    """The cluster that this process is connected to.
 
     Raises:
-        UsageError: nothing answers there, or no node has that device.
+        UsageError: no node has that device.
     """
-    with connected(address):
-        yield OnRay(device_for(device, nodes()))
+    return OnRay(device_for(device, nodes()))
