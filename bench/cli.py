@@ -18,7 +18,6 @@ from .commands.doctor_cli import doctor
 from .commands.gate_cli import compare, export, merge, publish, validate
 from .commands.sae_cli import sae_app
 from .running import workers
-from .running.readiness import getting_ready
 
 app = typer.Typer(
     name="saetransfer",
@@ -116,6 +115,7 @@ def run(  # noqa: PLR0913 - each argument is an option of the command
     """Run a suite: every model x compressor x SAE; ends with the board. Again does only what is missing."""
     from .commands.conclusion import nothing_to_do
     from .commands.run_options import RunOptions
+    from .running.readiness import getting_ready
 
     sets = tuple(overrides or ())
     options = RunOptions(
