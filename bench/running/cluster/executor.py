@@ -53,18 +53,21 @@ class _Task:
     messages: Any = None
     """Ray's generator of what the node sends; None while the task is held back until its dense state is done."""
     attempts: int = 1
+    """How often its node or worker was lost, and once more."""
+    starts: int = 0
+    """How often it was handed to Ray: more often, where it had to make way."""
     was_heard: bool = False
-    """Whether this attempt has sent anything."""
+    """Whether it has sent anything since its last start."""
     asks: bool = False
-    """Whether this attempt waits for its dense state."""
+    """Whether it waits for its dense state."""
     made: set[str] = field(default_factory=set)
     """Artifacts that it has sent, by the names of their folders."""
     hopeless_since: float | None = None
 
     @property
     def address(self) -> str:
-        """Where a letter reaches this attempt."""
-        return f"{self.job.name}, attempt {self.attempts}"
+        """Where a letter reaches it, and nothing that is left of an earlier start."""
+        return f"{self.job.name}, start {self.starts}"
 
 
 class RayExecutor:
@@ -149,6 +152,8 @@ class RayExecutor:
 
     def _start(self, task: _Task) -> None:
         """Start what is left of a task."""
+        task.starts += 1
+        task.was_heard = task.asks = False
         job = task.left
         demand = Demand.of(job)
         offered = self._offer(job.artifacts)
@@ -174,7 +179,6 @@ class RayExecutor:
             max_retries=0,  # what was done already must not be done again: see `_again`
         )
         task.messages = remote.remote(errand)
-        task.was_heard = task.asks = False
 
     def _offer(self, keys: Iterable[Key]) -> Offer:
         """What there is of some artifacts."""
