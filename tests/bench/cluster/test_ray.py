@@ -119,6 +119,10 @@ def test_a_node_that_is_killed_costs_only_what_ran_there(cluster: Cluster, local
 
 def test_a_state_that_waits_makes_way_for_a_dense_one_whose_node_is_lost(locally: Path, tmp_path: Path) -> None:
     world = fresh(locally, tmp_path)
+    (world / "suite.yaml").unlink()
+    # The dense state has much to train, so that it is still at it when another one has begun and come to wait.
+    long = [*SAES[:2], {**SAES[2], "tokens": 200_000}]
+    write_suite(world, compressors=STATES[:3], saes=long, tasks=["reconstruction", "perplexity", "overlap"])
     two = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
     caches = [tmp_path / "node-a", tmp_path / "node-b"]
     nodes = {cache: two.add_node(num_cpus=1, env_vars={"SAETRANSFER_CACHE": str(cache)}) for cache in caches}
@@ -127,7 +131,9 @@ def test_a_state_that_waits_makes_way_for_a_dense_one_whose_node_is_lost(locally
     def kill_the_dense_node() -> None:
         while len(begun := [log for cache in caches for log in cache.rglob("toy__*.log")]) < 2:
             time.sleep(0.05)
-        log = next(log for log in begun if log.name == "toy__dense.log")
+        log = next((log for log in begun if log.name == "toy__dense.log"), None)
+        if log is None:
+            return
         killed.append(next(cache for cache in caches if log.is_relative_to(cache)))
         nodes[killed[0]].all_processes["raylet"][0].process.kill()
 
@@ -139,7 +145,9 @@ def test_a_state_that_waits_makes_way_for_a_dense_one_whose_node_is_lost(locally
         two.shutdown()
     assert killed, "the dense state and another one never ran side by side"
     assert finished.returncode == 0, finished.stdout + finished.stderr
-    same(records(world / "out"), records(locally / "local"))
+    found = records(world / "out")
+    assert len(found) == 9
+    assert {record.status for record in found.values()} == {"ok"}
 
 
 def test_what_no_node_could_ever_hold_is_skipped_and_says_so(
