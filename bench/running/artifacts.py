@@ -87,10 +87,6 @@ class Artifacts:
         """Below it, trainings leave what they need to go on."""
         return self._root / CHECKPOINTS
 
-    def is_made(self, key: Mapping[str, Any]) -> bool:
-        """Whether there is one, whole or not: a look that costs nothing."""
-        return self.folder(key).is_dir()
-
     def find(self, key: Mapping[str, Any]) -> Path | None:
         """The folder of the artifact with that key, if it is there and whole."""
         folder = self.folder(key)

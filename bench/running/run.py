@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,10 +108,14 @@ class Run:
         """Tell jobs what they wait for, as far as it is there."""
         for name, (job, wanted, since) in list(self._asked.items()):
             is_done = job.waits_for not in self._unfinished
-            if is_done or (wanted.artifacts and all(map(self._artifacts.is_made, wanted.artifacts))):
+            if is_done or self._are_there(wanted.artifacts):
                 del self._asked[name]
                 self._started[name] += time.monotonic() - since
                 executor.answer(job, self._dense_results(self._state(name)) if is_done else None)
+
+    def _are_there(self, keys: Sequence[Mapping[str, Any]]) -> bool:
+        """Whether some artifacts were asked for, and are all there and whole."""
+        return bool(keys) and all(self._artifacts.find(key) is not None for key in keys)
 
     def _dense_results(self, state: StatePlan) -> DenseResults:
         """What the records of the dense state say, for the cells of another one that are to be measured."""
