@@ -57,7 +57,7 @@ class Catalog(Generic[T]):
         if name in plugins and self._from_entry_point is not None:
             try:
                 loaded = plugins[name].load()
-            except Exception as error:
+            except Exception as error:  # whatever the plug-in's own code does wrong when it is imported
                 origin = plugins[name].value
                 raise RegistryError(f"The {self.kind} '{name}' of plug-in {origin} does not load: {error}") from error
             self.register(name, self._from_entry_point(name, loaded), plugins[name].value)

@@ -61,7 +61,7 @@ def read_by_library(what: str) -> Iterator[None]:
         yield
     except (RegistryError, Impossible):
         raise
-    except Exception as error:
+    except Exception as error:  # libraries raise whatever they like; what was being done is said before it
         raise RegistryError(f"{what}: {first_line(error)}") from error
 
 
