@@ -64,6 +64,12 @@ def _frozen(compressed: Sequence[State]) -> Iterator[str]:
         f"average over {_cells(len(gaps))}; {_verdicts([gap for _, gap in gaps], 'above zero', 'below zero', 'zero')}. "
         f"It is largest on {printable(worst.labels.compressor)} ({figure(at_worst)})."
     )
+    helped = sum(cost.ci is not None and cost.ci[1] < 0 for _, cost in _known(cells, SPLICED))
+    if helped:
+        yield (
+            f"In {helped} of these cells the model predicts the text better with the frozen SAE in it than without: "
+            "cross-entropy does not tell there how faithful SAEs are; survival and explained variance do."
+        )
     increases = [found for state in compressed if (found := _first(state.records, INCREASE))]
     if increases:
         yield f"Compression itself costs the model {figure(mean(increases))} nats on average over these states."

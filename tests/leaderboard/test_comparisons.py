@@ -184,6 +184,13 @@ def test_the_answer_counts_only_what_intervals_tell() -> None:
     assert any(sentence.startswith("That is") and "than native SAEs cost" in sentence for sentence in rest)
 
 
+@pytest.mark.parametrize(("spliced", "is_said"), [(-0.5, True), (-0.05, False), (0.5, False)])
+def test_the_answer_warns_where_the_model_does_better_with_an_sae_than_without(spliced: float, is_said: bool) -> None:
+    cells = [measured("dense", "frozen", "trained", spliced), measured("c", "frozen", "trained", spliced)]
+    warning = "In 1 of these cells the model predicts the text better with the frozen SAE in it than without"
+    assert any(sentence.startswith(warning) for sentence in model_of(cells).answer) == is_said
+
+
 def test_the_answer_says_what_the_data_cannot_tell() -> None:
     def told(*cells: Record) -> str:
         return " ".join(model_of(list(cells)).answer)
