@@ -13,7 +13,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
@@ -273,35 +272,3 @@ def last_hidden_spliced(
             return last_hidden(model, tokens)
     with skip_blocks(model, site.layer, stream), splice(model, site, replacement):
         return last_hidden(model, tokens)
-
-
-def logits_of(
-    model: PreTrainedModel, hidden: Float[Tensor, "*position d_model"]
-) -> Float[Tensor, "*position vocabulary"]:
-    """Logits from final hidden states: the unembedding, and Gemma's soft cap where the model has one."""
-    return _capped(model, _unembedding(model)(hidden))
-
-
-def logits_by_word(model: PreTrainedModel, hidden: Float[Tensor, "token d_model"]) -> Float[Tensor, "vocabulary token"]:
-    """The same, transposed, for some tokens at a time.
-
-    On a CPU the product is made with the words first, which with a hundred tokens is 1.5 times as fast. Its last digits
-    may be others than the model's own.
-    """
-    unembedding = _unembedding(model)
-    if type(unembedding) is not nn.Linear or unembedding.bias is not None or hidden.device.type != "cpu":
-        return logits_of(model, hidden).T
-    return _capped(model, unembedding.weight @ hidden.T)
-
-
-def _unembedding(model: PreTrainedModel) -> nn.Module:
-    found = model.get_output_embeddings()
-    if found is None:
-        raise TypeError(f"{type(model).__name__} has no unembedding: it is no causal language model")
-    return found
-
-
-def _capped(model: PreTrainedModel, logits: Tensor) -> Tensor:
-    """Logits as the model bounds them, where it does."""
-    cap = getattr(model.config, "final_logit_softcapping", None)
-    return logits if cap is None else cap * torch.tanh(logits / cap)

@@ -14,7 +14,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from .firings import Firings, firings
-from .predictions import Hidden, Losses, Predictions
+from .predictions import Predictions
+from .settling import Hidden, Losses
 
 
 @dataclass(frozen=True)

@@ -1,76 +1,117 @@
-"""Cross-entropy and Kullback-Leibler divergence by token, in nats, from float32 log-probabilities.
+"""Cross-entropy and Kullback-Leibler divergence by token, in nats, from float32 logits, some words at a time.
 
-Words come first, and tokens lie side by side. Some words are taken at a time, so that what is between two operations
-stays in a CPU's cache.
+Tensors as large as the vocabulary are never made. As in the online softmax (Milakov and Gimelshein 2018, arXiv
+1805.02867), what is summed of the words so far is relative to the largest logit so far, and shrinks when a larger one
+comes:
+
+    ln p_v = z_v - largest - ln total,    total = sum_v exp(z_v - largest)
+    KL(p || q) = sum_v p_v (z_v - y_v) - ln sum_v exp z_v + ln sum_v exp y_v
+
+Words come first, and tokens lie side by side. `largest` and `total` are kept apart: as one number they would round away
+what logits far from 0 have in common.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
-_CACHED_NUMBERS = 2**20
+Block = Float[Tensor, "word column"]
+"""What belongs to some words."""
 
 
-def log_probabilities(logits: Float[Tensor, "vocabulary token"]) -> Float[Tensor, "vocabulary token"]:
-    """Logarithms of softmax: z - max z - ln sum_v exp(z_v - max z), written over the logits where those are in float32.
+@dataclass(frozen=True)
+class Seen:
+    """Some words of some predictions."""
 
-    PyTorch's `log_softmax` along a dimension that is not the last adds up the words one by one, which over a vocabulary
-    of 50,000 costs three digits.
+    logits: Block
+    """Less the largest of all words so far."""
+    exponentials: Block
+    total: Float[Tensor, " column"]
+    """Sum of the exponentials."""
+
+
+class Predicted:
+    """Some predictions, of which the words seen so far are known."""
+
+    def __init__(
+        self, targets: Int[Tensor, " token"], n_columns: int, columns: Int[Tensor, " token"] | None = None
+    ) -> None:
+        """No words yet.
+
+        Args:
+            targets: the word of each token that is asked for.
+            n_columns: number of predictions.
+            columns: which of them belongs to each token; None where each token has its own.
+        """
+        device = targets.device
+        self.largest = torch.full((n_columns,), torch.finfo(torch.float32).min, device=device)
+        self.total = torch.zeros(n_columns, device=device)
+        self.shrunk = torch.ones(n_columns, device=device)
+        """What sums over earlier words were multiplied with when the last ones came."""
+        self.columns = columns
+        self._targets = targets
+        self._own = torch.arange(len(targets), device=device) if columns is None else columns
+        self._at_target = torch.full(targets.shape, torch.nan, device=device)
+
+    def see(self, words: slice, logits: Block, room: Block) -> Seen:
+        """Take in the logits of the next words; they are written over, and `room` is."""
+        inside = (self._targets >= words.start) & (self._targets < words.stop)
+        at = (self._targets - words.start).clamp(0, len(logits) - 1)
+        self._at_target = torch.where(inside, logits[at, self._own], self._at_target)
+        largest = torch.maximum(self.largest, logits.amax(dim=0))
+        self.shrunk = (self.largest - largest).exp()
+        self.largest = largest
+        logits -= largest
+        exponentials = torch.exp(logits, out=room)
+        seen = Seen(logits, exponentials, exponentials.sum(dim=0))
+        self.total = self.total * self.shrunk + seen.total
+        return seen
+
+    def cross_entropy_nats(self) -> Float[Tensor, " token"]:
+        """-ln p(target), when all words were seen."""
+        return (self.by_token(self.largest) - self._at_target) + self.by_token(self.total.log())
+
+    def by_token(self, values: Float[Tensor, " column"]) -> Float[Tensor, " token"]:
+        """What was found for each prediction, for each token."""
+        return values if self.columns is None else values[self.columns]
+
+
+class Divergence:
+    """KL(reference || other), where the reference has a prediction for each token.
+
+    What is summed is the difference of the logits, from which most of what is common to all words is taken away first,
+    so that predictions that are close lose no digits and equal ones give exactly 0. A probability that underflows to 0
+    counts 0, not NaN.
     """
-    found = logits.float()
-    found -= found.amax(dim=0)
-    total = torch.zeros(found.shape[1], device=found.device)
-    for words in _blocks(found):
-        total += found[words].exp().sum(dim=0)
-    found -= total.log()
-    return found
 
+    def __init__(self, reference: Predicted, other: Predicted) -> None:
+        self._reference = reference
+        self._other = other
+        self._sum = torch.zeros_like(reference.largest)
+        self._common: Float[Tensor, " token"] | None = None
 
-def cross_entropy_nats(
-    log_probs: Float[Tensor, "vocabulary column"],
-    columns: Int[Tensor, " token"],
-    targets: Int[Tensor, " token"],
-    scored: Bool[Tensor, " token"],
-) -> Float[Tensor, " token"]:
-    """-ln p(target); 0 where a token is not scored, so that sums need no mask.
+    def add(self, reference: Seen, other: Seen, room: Block) -> None:
+        """Take in the words that both have seen last; `room` is written over."""
+        moved = self._moved()
+        if self._common is None:
+            self._common = moved
+        theirs = other.logits
+        if self._other.columns is not None:
+            theirs = torch.gather(theirs, 1, self._other.columns.expand(len(theirs), -1), out=room)
+        found = torch.sub(reference.logits, theirs, out=room).mul_(reference.exponentials).sum(dim=0)
+        found += (moved - self._common) * reference.total
+        self._sum = self._sum * self._reference.shrunk + found
 
-    Args:
-        columns: which column of `log_probs` belongs to each token.
-    """
-    losses = -log_probs[targets, columns]
-    return torch.where(scored, losses, torch.zeros_like(losses))
+    def nats(self) -> Float[Tensor, " token"]:
+        """The divergence, when all words were seen."""
+        reference, other = self._reference, self._other
+        assert self._common is not None, "no words were seen"
+        normalisers = (self._common - self._moved()) + (other.by_token(other.total.log()) - reference.total.log())
+        return self._sum / reference.total + normalisers
 
-
-def kl_nats(
-    reference: Float[Tensor, "vocabulary token"],
-    probabilities: Float[Tensor, "vocabulary token"],
-    other: Float[Tensor, "vocabulary column"],
-    columns: Int[Tensor, " token"] | None,
-) -> Float[Tensor, " token"]:
-    """KL(reference || other) = sum_v p_v (ln p_v - ln q_v).
-
-    From log-probabilities: `log(softmax)` would give NaN where a probability underflows to 0. What is summed is the
-    difference, so that predictions that are close lose no digits and equal ones give exactly 0.
-
-    Args:
-        reference: ln p.
-        probabilities: p, which several divergences from one reference share.
-        other: ln q.
-        columns: which column of `other` belongs to each token; None where each token has its own.
-    """
-    found = torch.zeros(reference.shape[1], device=reference.device)
-    for words in _blocks(reference):
-        own = other[words] if columns is None else other[words].index_select(1, columns)
-        found += ((reference[words] - own) * probabilities[words]).sum(dim=0)
-    return found
-
-
-def _blocks(numbers: Float[Tensor, "vocabulary token"]) -> Iterator[slice]:
-    """Of words; one for all of them on a GPU."""
-    n_words, n_tokens = numbers.shape
-    size = n_words if numbers.device.type == "cuda" else max(1, _CACHED_NUMBERS // max(1, n_tokens))
-    return (slice(start, start + size) for start in range(0, n_words, size))
+    def _moved(self) -> Float[Tensor, " token"]:
+        return self._reference.largest - self._other.by_token(self._other.largest)

@@ -25,7 +25,7 @@ import torch
 
 from .batch import CellBatch, StateBatch
 from .metric import Metric, Totals, Values, ratio
-from .predictions import Losses
+from .settling import Losses
 from .tally import Tally
 from .task import DENSE_CELL, DOCUMENTS, Sums
 

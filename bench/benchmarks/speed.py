@@ -21,6 +21,7 @@ from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, Pretrain
 
 from ...registry import models, sites
 from ...registry.sites import Site
+from ...registry.unembedding import Unembedding
 from ...registry.windows import Windows
 from ...tasks.estimate import estimate
 from ...tasks.perplexity import Perplexity
@@ -193,10 +194,10 @@ def ours_of(scene: Scene, count: int) -> dict[str, dict[str, float]]:
 def floor_of(scene: Scene, count: int) -> None:
     """The bare work for the first SAEs."""
     model, site = scene.model, scene.shape.site
-    saes = scene.saes[:count]
+    saes, unembedding = scene.saes[:count], Unembedding(scene.model)
     for batch in scene.text.batches(max_positions(model, saes)):
         with sites.capture(model, [site]) as captured:
-            sites.logits_of(model, sites.last_hidden(model, batch.tokens))
+            unembedding.logits(sites.last_hidden(model, batch.tokens))
         stream = captured[site]
         valid = batch.valid
         replacements = [torch.zeros_like(stream), stream[valid].mean(dim=0).expand_as(stream)]
@@ -206,7 +207,7 @@ def floor_of(scene: Scene, count: int) -> None:
             else:
                 sae = saes[number - len(replacements)]
                 spliced = sae.decode(sae.encode(stream[valid])).view_as(stream)
-            sites.logits_of(model, sites.last_hidden_spliced(model, batch.tokens, site, spliced, stream))
+            unembedding.logits(sites.last_hidden_spliced(model, batch.tokens, site, spliced, stream))
 
 
 def _tokens_of_other_latents(scene: Scene) -> list[int]:

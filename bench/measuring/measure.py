@@ -21,11 +21,12 @@ from ...registry.saes.decoder import decoder_rows
 from ...registry.saes.inputs import reconstruct
 from ...registry.saes.structured import placed
 from ...registry.sites import Site
+from ...registry.unembedding import Unembedding
 from ...registry.windows import Batch
 from ...tasks.batch import CellBatch, Dictionaries, SiteBatch, StateBatch
-from ...tasks.predictions import Losses, Predictions
+from ...tasks.predictions import Predictions
+from ...tasks.settling import Losses
 from ...tasks.task import Meter, Sums, TextTask
-from ..running import memory
 from ..running.artifact_keys import HIDDEN
 from .ablation import Ablations, ByPosition
 from .batching import with_room
@@ -104,7 +105,6 @@ def _counted(
                 for meter in meters[name].values():
                     meter.update(cell)
                 del cell  # its latents are as large as what predictions need, and the next one's come before it goes
-            memory.give_back()
         state.predictions.settle()
         done += len(batch.rows)
         progress(done / len(windows.tokens))
@@ -182,7 +182,7 @@ def _state_batch(model: PreTrainedModel, batch: Batch, reading: Reading, dense_r
             position=position.to(device),
             state_hidden=hidden_of(reading),
             dense_hidden=None if dense_reading is None else hidden_of(dense_reading),
-            logits=partial(sites.logits_by_word, model),
+            unembedding=Unembedding(model),
         ),
     )
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 
 from ...leaderboard.record import Phase
+from .memory import give_back
 
 _RESET_PEAK = "5"
 
@@ -52,6 +53,7 @@ class Stopwatch:
         )
 
     def _reset(self) -> None:
+        give_back()  # what earlier phases have freed is no part of this one's peak
         self.resets_peaks = reset_peak_rss()
         if self._cuda:
             torch.cuda.reset_peak_memory_stats()

@@ -19,11 +19,11 @@ from saetransfer.registry.sites import (
     capture,
     last_hidden,
     last_hidden_spliced,
-    logits_of,
     parse_site,
     replay_needs,
     splice,
 )
+from saetransfer.registry.unembedding import Unembedding
 from tests.toys import MODEL_TYPES, read_one, toy_config, toy_model, toy_tokens
 
 TOKENS = toy_tokens()
@@ -41,7 +41,7 @@ def sites_of(model: PreTrainedModel) -> list[Site]:
 
 def test_logits_follow_from_the_final_hidden_states_to_the_bit(model: PreTrainedModel) -> None:
     expected = model(TOKENS, use_cache=False).logits
-    assert torch.equal(logits_of(model, last_hidden(model, TOKENS)), expected)
+    assert torch.equal(Unembedding(model).logits(last_hidden(model, TOKENS)), expected)
 
 
 def test_a_replay_is_a_whole_pass_with_the_splice_to_the_bit(model: PreTrainedModel) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -17,6 +20,16 @@ ALONE = Dictionaries(torch.zeros(1, 1), "no origin", "no counterpart")
 """For tasks that look at no other SAE."""
 Sae = tuple[Float[Tensor, "token d_sae"], Float[Tensor, "token channel"]]
 """Latents and reconstruction, in the place of an SAE."""
+
+
+@dataclass(frozen=True)
+class _Unembedding:
+    logits: Callable[[Tensor], Tensor]
+    n_words: int = VOCABULARY
+    by_block: bool = True
+
+    def blocks(self, hidden: Tensor) -> Callable[[slice, Tensor], Tensor]:
+        return lambda words, _: self.logits(hidden).T[words].clone()
 
 
 class Scene:
@@ -55,7 +68,7 @@ class Scene:
             position=torch.zeros_like(rows),
             state_hidden=lambda: x,
             dense_hidden=None if dense else lambda: x + self.dense_shift[rows],
-            logits=lambda hidden: self.logits(hidden).T,
+            unembedding=_Unembedding(self.logits),
         )
         state = StateBatch(unit=self.unit[rows], scored=self.scored[rows], predictions=predictions)
         mean = self.x.mean(dim=0)

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from saetransfer.tasks import predictions
+from saetransfer.tasks import chunks
 from saetransfer.tasks.estimate import estimate
 from saetransfer.tasks.perplexity import Perplexity
 from saetransfer.tasks.task import DOCUMENTS, with_dense_cell
@@ -117,12 +117,13 @@ def test_certain_predictions_give_no_nan() -> None:
     assert found["ppl_spliced"].reason == "the cross-entropy is so large that its exponential overflows"
 
 
-@pytest.mark.parametrize("chunk_tokens", [1, 5, 47])
-def test_no_figure_depends_on_how_many_tokens_are_predicted_at_once(
-    monkeypatch: pytest.MonkeyPatch, chunk_tokens: int
+@pytest.mark.parametrize(("most_tokens", "numbers"), [(16, 2**20), (1024, 1), (1024, 3 * 48), (16, 2 * 16)])
+def test_no_figure_depends_on_how_many_tokens_and_words_are_taken_at_once(
+    monkeypatch: pytest.MonkeyPatch, most_tokens: int, numbers: int
 ) -> None:
     usual = SCENE.figures(TASK, NOISY)
-    monkeypatch.setattr(predictions, "_tokens_at_once", lambda n_words, device: chunk_tokens)
+    monkeypatch.setitem(chunks._MOST_TOKENS, "cpu", most_tokens)
+    monkeypatch.setitem(chunks._NUMBERS, "cpu", numbers)
     found = {name: figure.value for name, figure in SCENE.figures(TASK, NOISY).items() if figure.value is not None}
     assert found == pytest.approx({name: usual[name].value for name in found}, rel=1e-6)
     assert len(found) == len(usual) - 1  # there is no dense cell to have a gap to

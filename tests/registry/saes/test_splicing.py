@@ -14,7 +14,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from saetransfer.registry.saes.splicing import spliced
-from saetransfer.registry.sites import Kind, Site, capture, last_hidden, last_hidden_spliced, logits_of, replay_needs
+from saetransfer.registry.sites import Kind, Site, capture, last_hidden, last_hidden_spliced, replay_needs
+from saetransfer.registry.unembedding import Unembedding
 from tests.toys import toy_model, toy_tokens
 
 SPECIAL = (0, 1, 2)  # BOS, EOS, padding of the toys
@@ -63,7 +64,7 @@ def test_logits_are_those_of_the_measuring_pass(model: PreTrainedModel) -> None:
         replacement = own.masked_scatter(text[..., None], sae.decode(sae.encode(own[text])))
         hidden = last_hidden_spliced(model, TOKENS, site, replacement, found[replay_needs(site)])
         with spliced(model, site, sae, SPECIAL):
-            assert torch.equal(model(TOKENS, use_cache=False).logits, logits_of(model, hidden)), site
+            assert torch.equal(model(TOKENS, use_cache=False).logits, Unembedding(model).logits(hidden)), site
 
 
 def test_an_sae_that_rebuilds_everything_changes_nothing_and_another_does(model: PreTrainedModel) -> None:
