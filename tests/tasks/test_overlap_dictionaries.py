@@ -56,7 +56,9 @@ def test_a_part_of_a_dictionary_is_found_in_the_whole_and_the_whole_only_in_part
     assert (found["decoder_mmcs"] or 1) < 0.8
 
 
-def test_correlations_are_those_of_numpy() -> None:
+@pytest.mark.parametrize("few", [0.0, 1.0])
+def test_correlations_are_those_of_numpy_however_products_are_made(monkeypatch: pytest.MonkeyPatch, few: float) -> None:
+    monkeypatch.setattr(dictionaries, "_FEW", few)
     counterpart = FEATURES[:, ORDER] + 0.1 * torch.rand(N_TOKENS, D_SAE, generator=GENERATOR)
     theirs = np.corrcoef(FEATURES.double().numpy(), counterpart.double().numpy(), rowvar=False)[:D_SAE, D_SAE:]
     found = values(scene(counterpart, DECODER))
