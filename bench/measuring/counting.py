@@ -53,10 +53,20 @@ class Scene:
         return self.supply.dense_reference(self.bos)
 
 
-def count(scene: Scene, cells: Sequence[CellPlan]) -> Counted:
-    """The sums of every task on every cell; on the dense state also what other states need of it."""
+def count(scene: Scene, cells: Sequence[CellPlan], with_fits: Callable[[], Sequence[CellPlan]]) -> Counted:
+    """The sums of every task on every cell; on the dense state also what other states need of it.
+
+    What waits and what is waited for meet as late as they can: the dense state does labelled tasks first, whose fits
+    the others need, and these do them last.
+
+    Args:
+        with_fits: waits for the fits of the dense state; gives those of the cells for which they are there.
+    """
     counted: Counted = {cell.labels.sae: {} for cell in cells}
-    for kind in (_labelled_tasks, _text_tasks, _model_tasks):  # first what other states may be waiting for
+    kinds = (_labelled_tasks, _text_tasks) if scene.state.is_dense else (_text_tasks, _labelled_tasks)
+    for kind in (*kinds, _model_tasks):
+        if kind is _labelled_tasks and scene.plan.labelled_tasks:
+            cells = with_fits()
         for name, sums in kind(scene, cells).items():
             counted[name] |= sums
     return counted

@@ -44,11 +44,14 @@ class DenseReference:
         """Frozen SAEs with which labelled tasks are fitted on the dense state."""
 
     @property
-    def keys(self) -> list[Mapping[str, Any]]:
-        """Of all that it leaves."""
-        readings = [self._keys.reading(name, self._bos) for name in self._widths()]
-        fits = [self._keys.fit(task, entry, self._bos) for task in self._plan.labelled_tasks for entry in self.origins]
-        return [*readings, *fits]
+    def readings(self) -> list[Mapping[str, Any]]:
+        """Keys of the arrays that it leaves."""
+        return [self._keys.reading(name, self._bos) for name in self._widths()]
+
+    @property
+    def fits(self) -> list[Mapping[str, Any]]:
+        """Keys of what labelled tasks have fitted."""
+        return [self._keys.fit(task, entry, self._bos) for task in self._plan.labelled_tasks for entry in self.origins]
 
     def has_fit(self, task: LabelledTask, entry: SaeEntry) -> bool:
         """Whether a task's fit with a frozen SAE is kept."""

@@ -74,7 +74,8 @@ class LocalExecutor:
         log = self._logs / f"{'__'.join(map(slug, job.name.split('/')))}.log"
         n_killed = kernel_kills()
         process = self._context.Process(target=_work, args=(job, theirs, log), name=job.name)
-        process.start()
+        with workers.without_program():
+            process.start()
         theirs.close()
         self._running.append(_Running(job, process, ours, log, time.monotonic(), n_killed))
 

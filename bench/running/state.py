@@ -35,6 +35,7 @@ from ...tasks.cost.task import CostSettings, time_saes
 from ...tasks.cost.timing import QUICKLY
 from ...tasks.task import Sums
 from ..measuring.counting import Scene, count
+from ..measuring.dense_reference import DenseReference
 from ..measuring.figures import Figures, figures
 from ..measuring.reading import read
 from ..planning.grid import CellPlan, Plan, StatePlan
@@ -203,13 +204,14 @@ class _StateRun:
             if self._state.is_dense:
                 reference.keep(folder)
             supplied = self._supply_saes(model, bos, [*wanted, *others])
-            ready = [cell for cell in wanted if cell.labels.sae not in self._outcome.done]
+            ready = self._unfinished(wanted)
             scene = Scene(
                 self._plan, self._state, self._supply, bos, model, reading, folder, saes=supplied,
                 places=self._places, watch=self._watch, progress=self._progress,
             )  # fmt: skip
             with self._failing(ready):
-                counted = count(scene, ready)
+                counted = count(scene, ready, lambda: self._with_fits(ready, reference))
+                ready = self._unfinished(ready)
                 self._time_saes({cell.labels.sae: supplied[cell.labels.sae].sae for cell in ready})
                 for cell in ready:
                     self._report(cell, counted[cell.labels.sae], supplied[cell.labels.sae])
@@ -224,7 +226,7 @@ class _StateRun:
         if self._dense is None:
             with self._watch.phase("saes"):
                 found = saes.supply(filter(needs_no_other_state, entries), found, model, self._progress)
-        self._wait_for([*reference.keys, *saes.keys_of_dense(entries)])
+        self._wait_for([*reference.readings, *saes.keys_of_dense(entries)])
         with self._watch.phase("saes"):
             found = saes.supply(entries, found, model, self._progress)
         for cell in cells:
@@ -236,10 +238,24 @@ class _StateRun:
                     if entry.name == cell.labels.sae:
                         raise built
                     raise LookupError(f"SAE '{entry.name}', which it is compared with, failed: {built}")
-                if not isinstance(cell.origin, str) and not self._state.is_dense:
+        return {name: built for name, built in found.items() if isinstance(built, Built)}
+
+    def _with_fits(self, cells: Sequence[CellPlan], reference: DenseReference) -> Sequence[CellPlan]:
+        """Wait for what labelled tasks fit on the dense state; a cell that needs a fit which is not there ends here."""
+        if self._state.is_dense:
+            return cells
+        if reference.fits:
+            self._wait_for(reference.fits)
+        for cell in cells:
+            with self._failing([cell]):
+                if not isinstance(cell.origin, str):
                     for task in self._plan.labelled_tasks:
                         reference.kept_fit(task, cell.origin)
-        return {name: built for name, built in found.items() if isinstance(built, Built)}
+        return self._unfinished(cells)
+
+    def _unfinished(self, cells: Sequence[CellPlan]) -> list[CellPlan]:
+        """Those that have no record yet."""
+        return [cell for cell in cells if cell.labels.sae not in self._outcome.done]
 
     def _wait_for(self, keys: Sequence[Mapping[str, Any]]) -> None:
         """Wait for artifacts of the dense state, or for its results, where it runs still."""

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext, SpawnContext
 
@@ -30,3 +33,18 @@ def warm_up() -> None:
     """Start the server; the first worker waits until it has imported everything."""
     if isinstance(context(), ForkServerContext):
         forkserver.ensure_running()
+
+
+@contextmanager
+def without_program() -> Iterator[None]:
+    """Let processes that start in this context not load the program that runs here.
+
+    They would do so first of all, each of them, and need nothing of it; that of Ray takes half a second.
+    """
+    program = vars(sys.modules["__main__"])
+    hidden = {name: program[name] for name in ("__spec__", "__file__") if name in program}
+    program.update(dict.fromkeys(hidden))
+    try:
+        yield
+    finally:
+        program.update(hidden)

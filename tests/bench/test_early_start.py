@@ -6,6 +6,7 @@ import multiprocessing
 import queue
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -24,6 +25,7 @@ from saetransfer.bench.running.run import Run, Settings
 from saetransfer.bench.running.todo import todo
 from saetransfer.leaderboard import store
 from saetransfer.leaderboard.record import Record
+from tests.bench.test_tasks import LABELLED, documents, write_rows
 from tests.bench.world import write_suite
 
 SAES = [
@@ -47,6 +49,8 @@ class DenseLast:
         self._open = 0
         self._told: queue.Queue[tuple[Job, Event]] = queue.Queue()
         self.answers: list[DenseResults | None] = []
+        self.wanted: defaultdict[str, list[set[str]]] = defaultdict(list)
+        """Kinds of artifacts that each job has waited for, each time."""
         self._answers: dict[str, queue.Queue[DenseResults | None]] = {}
 
     @property
@@ -78,6 +82,7 @@ class DenseLast:
         except queue.Empty:
             return []
         if isinstance(event, DenseWanted):
+            self.wanted[job.name].append({key["kind"] for key in event.artifacts})
             self._answers.setdefault(job.name, queue.Queue())
         self._open -= isinstance(event, JobDone | JobLost)
         return [(job, event)]
@@ -136,6 +141,19 @@ def test_states_do_all_they_can_before_the_dense_one_is_done_and_come_to_the_sam
     for name, record in expected.items():
         assert record.status == "ok"
         assert found[name].cell_id == record.cell_id
+        assert found[name].metrics == record.metrics
+
+
+def test_fits_of_the_dense_state_are_waited_for_when_there_is_nothing_else_to_do(world: Path) -> None:
+    write_rows(world / "said.jsonl", documents(200))
+    data = {"text": "stories.txt", "tokens": 500, "context": 24, "probing": [LABELLED]}
+    given = {"tasks": ["reconstruction", {"name": "probing", "k": [1, 5]}], "data": data, "saes": SAES[:2]}
+    early, found = run_on(world, lambda cache: DenseLast(3, cache), "early", **given)
+    assert dict(early.wanted) == {name: [{"reading"}, {"fit"}, set()] for name in ("toy/wanda-50", "toy/rtn-3")}
+    _, expected = run_on(world, lambda cache: DenseLast(1, cache), "late", **given)
+    assert found.keys() == expected.keys()
+    for name, record in expected.items():
+        assert record.status == "ok"
         assert found[name].metrics == record.metrics
 
 

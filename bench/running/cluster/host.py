@@ -27,6 +27,8 @@ from .suite_files import SuiteFiles
 
 _TELL_SECONDS = 1.0
 """How often progress is told."""
+_LOOK_SECONDS = 0.1
+"""How soon an answer is noticed."""
 _LOG_BYTES = 2**20
 """Of what a job prints, the last part that travels back."""
 _COMPARED = ("saetransfer", "torch", "transformers", "sae-lens")
@@ -145,7 +147,7 @@ def _told(executor: LocalExecutor) -> Iterator[tuple[Event, ...]]:
     events: list[Event] = []
     told = time.monotonic()
     while not events or not isinstance(events[-1], JobDone | JobLost):
-        events += [event for _, event in executor.poll(_TELL_SECONDS)]
+        events += [event for _, event in executor.poll(_LOOK_SECONDS)]
         due = time.monotonic() - told >= _TELL_SECONDS
         if events and (due or not isinstance(events[-1], Progress)):
             yield _without_old_progress(events)
