@@ -13,7 +13,7 @@ _MOST_TOKENS = {"cpu": 1024, "cuda": 8192}
 """Weights are read once for so many."""
 _NUMBERS = {"cpu": 2**20, "cuda": 2**24}
 """In one tensor; on a CPU it stays in the cache."""
-_WHOLE_NUMBERS = 2**24
+_WHOLE_NUMBERS = 2**22
 """In one tensor that holds all words of some tokens."""
 _MULTIPLE = 16
 """Of tokens: with other numbers of them, products are a third slower."""
@@ -27,7 +27,7 @@ def chunks(position: Int[Tensor, " token"], n_words: int, by_block: bool) -> Ite
         n_words: size of the vocabulary.
         by_block: whether logits can be made for some words at a time.
     """
-    most = _MOST_TOKENS[position.device.type]
+    most = _MOST_TOKENS[_kind(position.device)]
     at_once = most if by_block else max(1, min(most, _WHOLE_NUMBERS // n_words))
     n_chunks = max(1, -(-len(position) // at_once))
     size = -(-len(position) // n_chunks // _MULTIPLE) * _MULTIPLE
@@ -36,8 +36,12 @@ def chunks(position: Int[Tensor, " token"], n_words: int, by_block: bool) -> Ite
 
 def blocks(n_words: int, n_tokens: int, device: torch.device) -> Iterator[slice]:
     """The words, some at a time."""
-    size = max(1, min(n_words, _NUMBERS[device.type] // max(1, n_tokens)))
+    size = max(1, min(n_words, _NUMBERS[_kind(device)] // max(1, n_tokens)))
     return (slice(start, min(start + size, n_words)) for start in range(0, n_words, size))
+
+
+def _kind(device: torch.device) -> str:
+    return "cuda" if device.type == "cuda" else "cpu"
 
 
 class Room:
