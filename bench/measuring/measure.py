@@ -28,6 +28,7 @@ from ...tasks.predictions import Predictions
 from ...tasks.settling import Losses
 from ...tasks.task import Meter, Sums, TextTask
 from ..running.artifact_keys import HIDDEN
+from ..running.memory import Sweeper
 from .ablation import Ablations, ByPosition
 from .batching import with_room
 from .moving import onto
@@ -95,7 +96,7 @@ def _counted(
     }
     dictionaries = {subject.name: _dictionaries(subject) for subject in subjects}
     ablations = {subject.site: Ablations(model, reading, subject.site) for subject in subjects}
-    done = 0
+    sweeper, done = Sweeper(), 0
     for batch in windows.batches(max_positions):
         state = _state_batch(model, batch, reading, dense_reading)
         for place in dict.fromkeys((subject.site, subject.dense_site) for subject in subjects):
@@ -106,6 +107,7 @@ def _counted(
                     meter.update(cell)
                 del cell  # its latents are as large as what predictions need, and the next one's come before it goes
         state.predictions.settle()
+        sweeper.sweep()
         done += len(batch.rows)
         progress(done / len(windows.tokens))
     return {name: {task: meter.sums() for task, meter in of_task.items()} for name, of_task in meters.items()}

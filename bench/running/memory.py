@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import ctypes
 import os
+import time
 from contextlib import suppress
 from pathlib import Path
 
 OUT_OF_MEMORY = "OutOfMemory"
 """Type of the failure in records, whichever library ran out."""
 
+_SWEEP_SECONDS = 0.25
+"""Giving back takes some hundredths of a second, with what it takes to get the memory again."""
 _SAID_BY_ALLOCATORS = ("can't allocate memory", "not enough memory", "std::bad_alloc", "cannot allocate memory")
 
 
@@ -24,6 +27,19 @@ def give_back() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
     if trim is not None:
         trim(0)
+
+
+class Sweeper:
+    """Gives back what is free while something long runs: as often as costs next to nothing."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+
+    def sweep(self) -> None:
+        """Give back, unless that was done a moment ago."""
+        if time.monotonic() - self._last >= _SWEEP_SECONDS:
+            give_back()
+            self._last = time.monotonic()
 
 
 def ran_out(error: BaseException) -> bool:
