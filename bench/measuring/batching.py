@@ -19,8 +19,8 @@ T = TypeVar("T")
 
 _MOST_POSITIONS = {"cpu": 4096, "cuda": 65_536}
 """More make nothing faster."""
-_CPU_NUMBERS = 2**24
-"""Numbers in the widest tensor of a batch: 64 MB. A handful of them are alive at a time."""
+_CPU_NUMBERS = 12 * 2**20
+"""Numbers in the widest tensor of a batch: 48 MB. A handful of them are alive at a time."""
 _CUDA_SHARE = 0.1
 """Of the free memory, for the widest tensor."""
 
