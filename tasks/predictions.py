@@ -1,8 +1,8 @@
 """What a state predicts of a batch, and with something spliced in: losses by token.
 
-Vocabulary-sized tensors are made for some tokens at a time, and what the state itself predicts of those is made once
-for all that is compared with it (`settling.py`). So final hidden states are collected first (`ask`), and all losses of
-a batch are computed together (`settle`); whoever counts them is called then (`then`).
+What the state itself predicts is made once for all that is compared with it, some words at a time (`settling.py`). So
+final hidden states are collected first (`ask`), and all losses of a batch are computed together (`settle`); whoever
+counts them is called then (`then`).
 """
 
 from __future__ import annotations
